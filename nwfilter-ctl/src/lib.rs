@@ -1,0 +1,7 @@
+//! libvirt's network filters on eBPF: the control plane's library.
+//!
+//! Data flows one way: [`resolve`] makes concrete rules of filters and a binding, `compile` makes
+//! match tables of them, `kernel` installs those.
+
+pub mod model;
+pub mod resolve;

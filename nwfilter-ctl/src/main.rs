@@ -1,0 +1,2 @@
+//! The `nwfilter-ctl` binary.
+fn main() {}
