@@ -91,6 +91,8 @@ impl Tools {
         }
         let flags = [
             "-Cdebuginfo=2".to_owned(),
+            // 32-bit operations and all comparisons: shorter code that the verifier understands better.
+            "-Ctarget-cpu=v3".to_owned(),
             "-Clink-arg=--btf".to_owned(),
             format!("-Clinker={}", self.linker.display()),
             format!("--cfg=bpf_target_arch=\"{architecture}\""),
