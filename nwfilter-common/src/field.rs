@@ -230,3 +230,24 @@ impl FieldSet {
         self.0 & (1 << field.index()) != 0
     }
 }
+
+/// State of a frame's connection, the value of [`Field::CtState`]. "Original" is the direction of
+/// the connection's first packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum CtState {
+    /// Starts a connection, or continues one that has not been answered.
+    New = 0,
+    /// Answered connection, from the side that began it.
+    EstablishedOriginal = 1,
+    /// Answered connection, from the other side.
+    EstablishedReply = 2,
+    /// An error about a connection, in its original direction.
+    RelatedOriginal = 3,
+    /// An error about a connection, in its reply direction.
+    RelatedReply = 4,
+    /// No connection, nor can it start one.
+    Invalid = 5,
+    /// Not tracked: neighbour discovery and the like.
+    Untracked = 6,
+}

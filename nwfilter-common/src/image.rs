@@ -9,7 +9,7 @@
 //! Word addresses count from the start of the image. A node never crosses a page, so that the
 //! kernel program finds it with one lookup. Page 0 begins with the header and the roots.
 
-use crate::class::{CLASSES, Class};
+use crate::class::CLASSES;
 
 /// Words of a page; a power of two.
 pub const PAGE_WORDS: usize = 4096;
@@ -59,10 +59,10 @@ pub enum TableLayer {
     Inet = 1,
 }
 
-/// Word that holds the root of a diagram.
+/// Word that holds the root of a diagram; `class` is the discriminant of a [`crate::Class`].
 #[inline(always)]
-pub const fn root_word(direction: FrameDirection, layer: TableLayer, class: Class) -> usize {
-    ROOTS + ((direction as usize) << 1 | layer as usize) * CLASSES + class as usize
+pub const fn root_word(direction: FrameDirection, layer: TableLayer, class: usize) -> usize {
+    ROOTS + ((direction as usize) << 1 | layer as usize) * CLASSES + class % CLASSES
 }
 
 /// What a leaf says.

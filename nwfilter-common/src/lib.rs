@@ -18,7 +18,7 @@ pub use abi::{
 };
 pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 pub use engine::{Pages, Verdict, decide};
-pub use field::{FIELD_WORDS, Field, FieldSet, Fields};
+pub use field::{CtState, FIELD_WORDS, Field, FieldSet, Fields};
 pub use image::{
     FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef, PAGE_WORDS, Page, ROOTS,
     TableLayer, WORD_ABI, WORD_ENTRIES, WORD_LENGTH, WORD_MAGIC, head, kind, root_word,

@@ -1,10 +1,11 @@
 //! The maps, and the few ways in which the program touches them. Their layout is defined in
 //! `nwfilter-common`; userspace finds them by name.
 
-use core::arch::asm;
+use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    helpers::bpf_loop,
     macros::btf_map,
 };
 use nwfilter_common::{
@@ -64,6 +65,25 @@ impl Pages for Image {
     fn page(&self, number: u32) -> Option<&Page> {
         IMAGES.get_value(self.0, &number)
     }
+
+    #[inline(always)]
+    fn repeat<F: FnMut() -> bool>(&self, times: u32, mut body: F) {
+        // SAFETY: the kernel calls `round::<F>` while this call lasts, with the pointer to `body`.
+        unsafe {
+            bpf_loop(times, round::<F> as *mut c_void, (&raw mut body).cast(), 0);
+        }
+    }
+}
+
+/// One round of [`Pages::repeat`]; non-zero ends the loop.
+///
+/// # Safety
+///
+/// `body` points to an `F` that nothing else uses.
+unsafe extern "C" fn round<F: FnMut() -> bool>(_index: u32, body: *mut c_void) -> i64 {
+    // SAFETY: see above.
+    let body = unsafe { &mut *body.cast::<F>() };
+    i64::from(!body())
 }
 
 /// This CPU's working memory.
