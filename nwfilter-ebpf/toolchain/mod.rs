@@ -46,12 +46,12 @@ impl Rust {
     /// Why each of these does not do.
     pub(crate) fn find() -> Result<Self, Missing> {
         if let Some(asked) = env::var_os(TOOLCHAIN_VARIABLE) {
-            return Self::at(PathBuf::from(asked))
+            return Self::at(PathBuf::from(asked), run)
                 .map_err(|why| Missing(vec![format!("{TOOLCHAIN_VARIABLE}: {why}")]));
         }
         let mut findings = Vec::new();
         for sysroot in candidates() {
-            match Self::at(sysroot) {
+            match Self::at(sysroot, run) {
                 Ok(rust) => return Ok(rust),
                 Err(why) => findings.push(why),
             }
@@ -64,7 +64,7 @@ impl Rust {
         self.sysroot.join("bin").join(name)
     }
 
-    fn at(sysroot: PathBuf) -> Result<Self, String> {
+    fn at(sysroot: PathBuf, run: Run) -> Result<Self, String> {
         let place = sysroot.display().to_string();
         let rust = Self { sysroot };
         if !rust.program("rustc").exists() || !rust.program("cargo").exists() {
@@ -73,7 +73,7 @@ impl Rust {
         if !rust.sysroot.join(STD_SOURCE).exists() {
             return Err(format!("{place} has no rust-src"));
         }
-        let text = output_of(Command::new(rust.program("rustc")).arg("-vV"))?;
+        let text = run(&rust.program("rustc"), &["-vV"])?;
         check_version(&text).map_err(|why| format!("{place} {why}"))?;
         Ok(rust)
     }
@@ -85,23 +85,23 @@ impl Rust {
 /// Why each of these does not do.
 pub(crate) fn find_linker(workspace: &Path) -> Result<PathBuf, Missing> {
     if let Some(asked) = env::var_os(LINKER_VARIABLE).map(PathBuf::from) {
-        return match output_of(Command::new(&asked).arg("--version")) {
+        return match run(&asked, &["--version"]) {
             Ok(_) => Ok(asked),
             Err(why) => Err(Missing(vec![format!("{LINKER_VARIABLE}: {why}")])),
         };
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let own = workspace.join("target/tools/bin");
-    first_linker(std::iter::once(own).chain(env::split_paths(&path)))
+    first_linker(std::iter::once(own).chain(env::split_paths(&path)), run)
 }
 
-fn first_linker(directories: impl Iterator<Item = PathBuf>) -> Result<PathBuf, Missing> {
+fn first_linker(directories: impl Iterator<Item = PathBuf>, run: Run) -> Result<PathBuf, Missing> {
     let mut findings = Vec::new();
     for linker in directories.map(|directory| directory.join("bpf-linker")) {
         if !linker.exists() {
             continue;
         }
-        match output_of(Command::new(&linker).arg("--version")) {
+        match run(&linker, &["--version"]) {
             Ok(text) if text.trim() == format!("bpf-linker {LINKER_VERSION}") => return Ok(linker),
             Ok(text) => findings.push(format!("{} is {}", linker.display(), text.trim())),
             Err(why) => findings.push(why),
@@ -114,7 +114,7 @@ fn first_linker(directories: impl Iterator<Item = PathBuf>) -> Result<PathBuf, M
 }
 
 fn candidates() -> Vec<PathBuf> {
-    let in_use = output_of(Command::new("rustc").args(["--print", "sysroot"]));
+    let in_use = run(Path::new("rustc"), &["--print", "sysroot"]);
     let rustup = env::var_os("RUSTUP_HOME")
         .map(PathBuf::from)
         .or_else(|| env::home_dir().map(|home| home.join(".rustup")));
@@ -152,20 +152,21 @@ fn check_version(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn output_of(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command
+/// Runs a program with arguments: its standard output, or why there is none.
+type Run = fn(&Path, &[&str]) -> Result<String, String>;
+
+fn run(program: &Path, arguments: &[&str]) -> Result<String, String> {
+    let place = program.display();
+    let output = Command::new(program)
+        .args(arguments)
         .output()
-        .map_err(|error| format!("{program} does not run: {error}"))?;
+        .map_err(|error| format!("{place} does not run: {error}"))?;
     if !output.status.success() {
         let why = String::from_utf8_lossy(&output.stderr);
-        let why = why.lines().next().unwrap_or_default();
-        return Err(format!(
-            "{program} does not work ({}): {why}",
-            output.status
-        ));
+        let why = why.lines().next().unwrap_or("it says nothing");
+        return Err(format!("{place} does not work: {why}"));
     }
-    String::from_utf8(output.stdout).map_err(|_| format!("{program} does not print text"))
+    String::from_utf8(output.stdout).map_err(|_| format!("{place} does not print text"))
 }
 
 #[cfg(test)]
