@@ -35,6 +35,10 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Install what build, tests and demo need and what is not there yet.
+    ///
+    /// The eBPF program is compiled by the toolchain in use, by rustup's nightly or by the system's,
+    /// the first that has rust-src. `NWFILTER_EBPF_TOOLCHAIN` (the directory that holds `bin/rustc`)
+    /// and `NWFILTER_BPF_LINKER` (the program) name others, for set-up and for builds.
     Setup {
         /// Only what these need; everything without any.
         groups: Vec<Group>,

@@ -10,7 +10,7 @@ use crate::setup;
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
-    /// Run the long variants of the tests, too.
+    /// Run the long variants of the tests, too; goes before the options of `cargo test`.
     #[arg(long)]
     long: bool,
     /// Options and filters of `cargo test`.
@@ -24,7 +24,7 @@ pub(crate) struct Options {
 pub(crate) fn test(options: &Options) -> Result<()> {
     setup::setup(&[])?;
     // Tests start the workspace's programs, and `cargo test` builds only those of their own package.
-    exec::run(exec::cargo("build").arg("--quiet"))?;
+    exec::run(&mut exec::cargo("build"))?;
     let mut tests = exec::cargo("test");
     if options.long {
         tests.env("NWFILTER_TEST_LONG", "1");
