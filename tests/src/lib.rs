@@ -1,1 +1,3 @@
-//! Harness of the tests: network namespaces, ports, frames.
+//! Harness of the tests: frames, network namespaces, ports.
+
+pub mod frame;
