@@ -81,7 +81,10 @@ impl<'a> Probe<'a> {
     ///
     /// As for [`Probe::arrives`].
     pub fn send(&mut self, frame: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let _pinned = Pinned::here()?;
+        in_order(|| self.send_pinned(frame))
+    }
+
+    fn send_pinned(&mut self, frame: &[u8]) -> Result<Vec<Vec<u8>>> {
         self.to.drain()?;
         self.sequence += 1;
         let marker = (self.marker)(self.sequence);
@@ -104,6 +107,16 @@ impl<'a> Probe<'a> {
         }
         Ok(arrived)
     }
+}
+
+/// Runs `action` on one CPU, so that what it sends keeps its order even across wires.
+///
+/// # Errors
+///
+/// Those of `action`, and if the thread cannot choose its CPU.
+pub fn in_order<T>(action: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _pinned = Pinned::here()?;
+    action()
 }
 
 /// Keeps the current thread on its CPU: frames that it sends are queued where they were sent.

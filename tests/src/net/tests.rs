@@ -227,3 +227,50 @@ fn a_tap_carries_tags_and_large_segments() {
     let arrived = b.expect(&mut |frame| frame.len() > 1514).unwrap();
     assert_eq!(arrived, large);
 }
+
+#[test]
+fn a_lan_lets_vms_talk_to_each_other_and_to_the_outside() {
+    if !need::met(&[&NEEDS[..], &[Need::File("/dev/net/tun")]].concat()) {
+        return;
+    }
+    let lan = Lan::new().unwrap();
+    let vms = [lan.vm("vm1", A).unwrap(), lan.vm("vm2", B).unwrap()];
+    let tap = lan
+        .tap_vm("tap3", MacAddr([0x52, 0x54, 0, 0, 0, 3]))
+        .unwrap();
+    for (vm, address) in vms.iter().zip(["10.0.0.1/24", "10.0.0.2/24"]) {
+        vm.inside
+            .as_ref()
+            .unwrap()
+            .address("eth0", address)
+            .unwrap();
+    }
+    for vm in [&vms[0], &tap] {
+        for direction in [Direction::In, Direction::Out] {
+            let frame = Ethernet::new(vm.mac, B)
+                .vlan(3)
+                .frame(LOCAL_EXPERIMENTAL, &[1; 46]);
+            assert!(
+                lan.probe(vm, direction).arrives(&frame).unwrap(),
+                "{direction}"
+            );
+        }
+    }
+
+    let ping = Ping::open(vms[0].inside.as_ref().unwrap(), [10, 0, 0, 2].into()).unwrap();
+    in_order(|| {
+        ping.request(7, 1)?;
+        // ARP there and back, ping there and back, two wires each.
+        lan.settle(8)
+    })
+    .unwrap();
+    assert!(ping.replied(7, 1).unwrap());
+    assert!(!ping.replied(7, 1).unwrap(), "only once");
+    lan.host.ip("link set dev vm2 down").unwrap();
+    in_order(|| {
+        ping.request(7, 2)?;
+        lan.settle(8)
+    })
+    .unwrap();
+    assert!(!ping.replied(7, 2).unwrap());
+}
