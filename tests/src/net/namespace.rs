@@ -45,7 +45,7 @@ impl NetNs {
     /// Where the process may not make one.
     pub fn new() -> Result<Self> {
         let made = thread::spawn(|| {
-            unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace")?;
+            unshare(CloneFlags::CLONE_NEWNET).context("make a network namespace (needs root)")?;
             File::open("/proc/thread-self/ns/net").context("open the new network namespace")
         });
         let namespace = match made.join() {
