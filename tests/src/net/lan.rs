@@ -34,6 +34,9 @@ impl fmt::Display for Direction {
     }
 }
 
+/// Where markers go that come from [`Lan::OUTSIDE`], and the other way round.
+const MARKS: MacAddr = MacAddr([0x02, 0, 0, 0, 0xff, 2]);
+
 /// A bridged network in a namespace of its own.
 #[derive(Debug)]
 pub struct Lan {
@@ -58,6 +61,9 @@ pub struct Vm {
 }
 
 impl Lan {
+    /// Somebody outside, who never answers.
+    pub const OUTSIDE: MacAddr = MacAddr([0x02, 0, 0, 0, 0xff, 1]);
+
     /// Name of the bridge.
     pub const BRIDGE: &str = "br0";
 
@@ -70,18 +76,20 @@ impl Lan {
         let host = NetNs::new()?;
         host.bridge(Self::BRIDGE)?;
         let far = [NetNs::new()?, NetNs::new()?];
-        for (port, namespace, last) in [("lan", &far[0], 1), ("mark", &far[1], 2)] {
-            let mac = MacAddr([0x02, 0, 0, 0, 0xff, last]);
-            host.veth(
-                port,
-                &FarEnd {
-                    namespace,
-                    name: "eth0",
-                    mac,
-                },
-            )?;
+        let ends = [("lan", &far[0], Self::OUTSIDE), ("mark", &far[1], MARKS)];
+        for (port, namespace, mac) in ends {
+            let end = FarEnd {
+                namespace,
+                name: "eth0",
+                mac,
+            };
+            host.veth(port, &end)?;
             host.attach(port, Self::BRIDGE)?;
+            host.bridge_entry(port, mac)?;
         }
+        // Markers only: a copy of every other frame would be a second packet to whoever keeps track
+        // of connections.
+        host.ip("link set dev mark type bridge_slave flood off mcast_flood off bcast_flood off")?;
         Ok(Self {
             outside: Wire::open(&far[0], "eth0")?,
             marks: Wire::open(&far[1], "eth0")?,
@@ -137,13 +145,14 @@ impl Lan {
 
     /// The way between a VM and the outside, with markers that no filter of the VM sees.
     pub fn probe<'a>(&'a self, vm: &'a Vm, direction: Direction) -> Probe<'a> {
+        let (outside, marks) = (&self.outside, &self.marks);
         match direction {
-            Direction::In => {
-                Probe::new(&self.outside, &*vm.end).marker_way(&self.outside, &self.marks)
-            }
-            Direction::Out => {
-                Probe::new(&*vm.end, &self.outside).marker_way(&self.marks, &self.outside)
-            }
+            Direction::In => Probe::new(outside, &*vm.end)
+                .marker_way(outside, marks)
+                .marker(|sequence| marker(Self::OUTSIDE, MARKS, sequence)),
+            Direction::Out => Probe::new(&*vm.end, outside)
+                .marker_way(marks, outside)
+                .marker(|sequence| marker(MARKS, Self::OUTSIDE, sequence)),
         }
     }
 
@@ -156,7 +165,7 @@ impl Lan {
     pub fn settle(&self, hops: u64) -> Result<()> {
         // Each marker crosses two wires.
         for sequence in 0..hops.div_ceil(2) {
-            let marker = marker(u64::MAX - sequence);
+            let marker = marker(Self::OUTSIDE, MARKS, u64::MAX - sequence);
             self.outside.send(&marker)?;
             self.marks.expect(&mut |frame| frame == marker)?;
         }

@@ -31,14 +31,18 @@ impl NetNs {
     ///
     /// What `ip` says, with the commands.
     pub fn ip(&self, commands: &str) -> Result<String> {
+        self.batch("ip", commands)
+    }
+
+    fn batch(&self, program: &str, commands: &str) -> Result<String> {
         let output = self.run(|| {
-            let mut child = Command::new("ip")
+            let mut child = Command::new(program)
                 .args(["-batch", "-"])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
-                .context("start `ip` (package iproute2)")?;
+                .with_context(|| format!("start `{program}` (package iproute2)"))?;
             if let Some(mut input) = child.stdin.take() {
                 input.write_all(commands.as_bytes())?;
             }
@@ -47,7 +51,7 @@ impl NetNs {
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
-            "ip failed: {}\non: {commands}",
+            "{program} failed: {}\non: {commands}",
             errors.trim()
         );
         Ok(String::from_utf8(output.stdout)?)
@@ -77,6 +81,19 @@ impl NetNs {
             "link set dev {port} master {bridge}\n\
              link set dev {port} type bridge_slave learning off flood on mcast_flood on"
         ))?;
+        Ok(())
+    }
+
+    /// Tells the bridge of `port` once and for all that `mac` is there.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn bridge_entry(&self, port: &str, mac: MacAddr) -> Result<()> {
+        self.batch(
+            "bridge",
+            &format!("fdb replace {mac} dev {port} master static"),
+        )?;
         Ok(())
     }
 

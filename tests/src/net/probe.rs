@@ -12,11 +12,10 @@ use nwfilter_common::MacAddr;
 use super::Endpoint;
 use crate::frame::{Ethernet, LOCAL_EXPERIMENTAL, padded};
 
-/// The usual marker: a broadcast of no protocol.
-pub fn marker(sequence: u64) -> Vec<u8> {
-    let source = MacAddr([0x02, b'm', b'a', b'r', b'k', 0]);
+/// A frame of no protocol, different for each sequence number.
+pub fn marker(source: MacAddr, destination: MacAddr, sequence: u64) -> Vec<u8> {
     let body = [b"marker".as_slice(), &sequence.to_be_bytes()].concat();
-    padded(Ethernet::broadcast(source).frame(LOCAL_EXPERIMENTAL, &body))
+    padded(Ethernet::new(source, destination).frame(LOCAL_EXPERIMENTAL, &body))
 }
 
 /// A way between two ends of wires, and the way of the markers.
@@ -30,14 +29,17 @@ pub struct Probe<'a> {
 }
 
 impl<'a> Probe<'a> {
-    /// Markers go the same way as frames, so [`marker`]s must pass it.
+    /// Markers go the same way as frames, so broadcast [`marker`]s must pass it.
     pub fn new(from: &'a dyn Endpoint, to: &'a dyn Endpoint) -> Self {
         Self {
             from,
             to,
             marker_from: from,
             marker_to: to,
-            marker: Box::new(marker),
+            marker: Box::new(|sequence| {
+                let source = MacAddr([0x02, b'm', b'a', b'r', b'k', 0]);
+                marker(source, MacAddr::BROADCAST, sequence)
+            }),
             sequence: 0,
         }
     }
@@ -66,13 +68,26 @@ impl<'a> Probe<'a> {
         Ok(arrived.iter().any(|other| other == frame))
     }
 
-    /// The same for each of `frames`, one after the other.
+    /// The same for each of `frames`, one after the other. A frame has arrived also if it was held
+    /// back until a later one was sent, as fragments are by whoever puts them together.
     ///
     /// # Errors
     ///
     /// As for [`Probe::arrives`].
     pub fn arrivals(&mut self, frames: &[Vec<u8>]) -> Result<Vec<bool>> {
-        frames.iter().map(|frame| self.arrives(frame)).collect()
+        let mut verdicts = vec![false; frames.len()];
+        for (index, frame) in frames.iter().enumerate() {
+            for other in self.send(frame)? {
+                // The latest that is the same: two equal frames are told apart by when they come.
+                let sent = (0..=index)
+                    .rev()
+                    .find(|sent| !verdicts[*sent] && frames[*sent] == other);
+                if let Some(sent) = sent {
+                    verdicts[sent] = true;
+                }
+            }
+        }
+        Ok(verdicts)
     }
 
     /// Sends `frame` and returns what arrives between it and its marker, in order.

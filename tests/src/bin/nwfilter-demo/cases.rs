@@ -9,7 +9,7 @@ use nwfilter_tests::{
         Arp, Bpdu, Dhcp, Ethernet, Icmp, Icmpv6, Ipv4, Ipv6, LOCAL_EXPERIMENTAL, STP_GROUP, Udp,
         dhcp,
     },
-    net::{Direction, Direction::In, Direction::Out, Ping, in_order},
+    net::{Direction, Direction::In, Direction::Out, Lan, Ping, in_order},
 };
 
 use super::{
@@ -100,15 +100,13 @@ fn crafted(
         })
 }
 
-/// Somebody outside, who never answers.
-const OUTSIDE: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0xfe]);
-/// The address that it would have.
+/// The address that somebody outside would have.
 const GATEWAY: [u8; 4] = [192, 168, 77, 1];
 
 /// What the intruder sends: the truth first, then in another's name.
 fn lies<'a>(victim: &Port, intruder: &'a Port) -> impl Iterator<Item = Case<'a>> {
     let (mac, address) = (intruder.vm.mac, intruder.address);
-    let to_outside = Ethernet::new(mac, OUTSIDE);
+    let to_outside = Ethernet::new(mac, Lan::OUTSIDE);
     let as_victim = Ethernet::new(victim.vm.mac, MacAddr::BROADCAST);
     let everyone = Ethernet::broadcast(mac);
     let own = Ipv4::new(address, GATEWAY);
@@ -178,16 +176,19 @@ fn lies<'a>(victim: &Port, intruder: &'a Port) -> impl Iterator<Item = Case<'a>>
 
 /// What comes from outside for a VM.
 fn arrivals(port: &Port) -> impl Iterator<Item = Case<'_>> {
-    let to_vm = Ethernet::new(OUTSIDE, port.vm.mac);
-    let everyone = Ethernet::broadcast(OUTSIDE);
+    let to_vm = Ethernet::new(Lan::OUTSIDE, port.vm.mac);
+    let everyone = Ethernet::broadcast(Lan::OUTSIDE);
     let ip = Ipv4::new(GATEWAY, port.address);
     let hello = Udp::new(HELLO, HELLO, *b"hello");
-    let solicitation = Icmpv6::neighbour_solicitation([0xfe; 16], OUTSIDE);
+    let solicitation = Icmpv6::neighbour_solicitation([0xfe; 16], Lan::OUTSIDE);
     let rows = [
         ("IPv4", to_vm.ipv4(&ip, &hello), true),
         (
             "ARP",
-            to_vm.arp(&Arp::reply((OUTSIDE, GATEWAY), (port.vm.mac, port.address))),
+            to_vm.arp(&Arp::reply(
+                (Lan::OUTSIDE, GATEWAY),
+                (port.vm.mac, port.address),
+            )),
             true,
         ),
         (
@@ -198,7 +199,7 @@ fn arrivals(port: &Port) -> impl Iterator<Item = Case<'_>> {
         ("a VLAN tag", to_vm.clone().vlan(7).ipv4(&ip, &hello), false),
         (
             "RARP of another",
-            everyone.rarp(&Arp::announce_self(OUTSIDE)),
+            everyone.rarp(&Arp::announce_self(Lan::OUTSIDE)),
             false,
         ),
     ];
