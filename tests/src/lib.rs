@@ -3,3 +3,4 @@
 pub mod frame;
 pub mod need;
 pub mod net;
+pub mod peer;
