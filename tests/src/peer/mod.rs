@@ -138,7 +138,8 @@ impl Peer {
     ///
     /// What libvirt says.
     pub fn unbind(&self, bound: Bound) -> Result<()> {
-        self.virsh(&["nwfilter-binding-delete", &bound.0.port])?;
+        let Bound(vm) = bound;
+        self.virsh(&["nwfilter-binding-delete", &vm.port])?;
         Ok(())
     }
 
