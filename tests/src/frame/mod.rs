@@ -1,5 +1,5 @@
 //! Frames as bytes: plain structs, one per header, that say what is on the wire, correct by default
-//! and wrong on request. [`describe`] is the way back, for people.
+//! and wrong on request. [`describe()`] is the way back, for people.
 //!
 //! Every header is a struct with public fields and a constructor for the usual case; a test names
 //! the fields it cares about:
