@@ -4,4 +4,5 @@
 //! match tables of them, `kernel` installs those.
 
 pub mod model;
+pub mod parse;
 pub mod resolve;
