@@ -174,6 +174,10 @@ fn written_is_read_back() {
         .map(|(input, _)| wrapped(input));
     for input in inputs.chain(cases(DOCUMENTS).map(|(input, _)| input)) {
         for semantics in [Semantics::Strict, Semantics::Libvirt] {
+            // Libvirt makes up flags, and forgets the set when it reads them.
+            if semantics == Semantics::Libvirt && input.contains("ipset=") {
+                continue;
+            }
             let Some(first) = parse_filter(&input, semantics).0 else {
                 continue;
             };
