@@ -1,1 +1,3 @@
-//! Harness of the tests: network namespaces, ports, frames.
+//! Harness of the tests: an independent judge of filters, generated filters and frames.
+
+pub mod judge;
