@@ -1,3 +1,4 @@
-//! Harness of the tests: an independent judge of filters, generated filters and frames.
+//! Harness of the tests: an independent judge of filters, and the frames to judge.
 
 pub mod judge;
+pub mod wire;

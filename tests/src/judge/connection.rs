@@ -41,34 +41,11 @@ use nwfilter_ctl::model::{CtStates, Family, Semantics};
 
 use super::{
     FrameDirection,
+    flow::{Flow, Roles, Selector, alone, with_id, with_ports},
     frame::u16_at,
     ip::{self, Packet, Transport, icmp_protocol, protocol},
     truth::Field,
 };
-
-/// A connection, named by its original direction.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Flow {
-    source: IpAddr,
-    destination: IpAddr,
-    protocol: u8,
-    selector: Selector,
-}
-
-/// What tells connections of the same addresses and protocol apart.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-enum Selector {
-    Ports {
-        source: u16,
-        destination: u16,
-    },
-    /// An ICMP request of this type.
-    Request {
-        kind: u8,
-        id: u16,
-    },
-    Nothing,
-}
 
 /// Direction of a packet in its connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -157,14 +134,6 @@ impl Entry {
     fn is_closed(&self) -> bool {
         self.reset || self.finished == [true, true]
     }
-}
-
-/// The two connections that a packet may belong to.
-struct Roles {
-    /// As a packet of the original direction.
-    original: Option<Flow>,
-    /// As a reply.
-    reply: Option<Flow>,
 }
 
 impl Connections {
@@ -399,100 +368,6 @@ fn is_error(family: Family, kind: u8) -> bool {
     match family {
         Family::V4 => matches!(kind, 3 | 4 | 5 | 11 | 12),
         Family::V6 => kind < 128,
-    }
-}
-
-impl Selector {
-    /// That of a packet the other way. A request has none: its opposite is another request.
-    fn reversed(self) -> Self {
-        match self {
-            Self::Ports {
-                source,
-                destination,
-            } => Self::Ports {
-                source: destination,
-                destination: source,
-            },
-            other => other,
-        }
-    }
-}
-
-fn with_ports(source: IpAddr, destination: IpAddr, protocol: u8, ports: (u16, u16)) -> Roles {
-    let selector = Selector::Ports {
-        source: ports.0,
-        destination: ports.1,
-    };
-    Roles {
-        original: Some(Flow {
-            source,
-            destination,
-            protocol,
-            selector,
-        }),
-        reply: Some(Flow {
-            source: destination,
-            destination: source,
-            protocol,
-            selector: selector.reversed(),
-        }),
-    }
-}
-
-fn alone(source: IpAddr, destination: IpAddr, protocol: u8) -> Roles {
-    let selector = Selector::Nothing;
-    Roles {
-        original: Some(Flow {
-            source,
-            destination,
-            protocol,
-            selector,
-        }),
-        reply: Some(Flow {
-            source: destination,
-            destination: source,
-            protocol,
-            selector,
-        }),
-    }
-}
-
-/// A request is in the original direction, its reply in the other, and any other type in none.
-fn with_id(family: Family, source: IpAddr, destination: IpAddr, kind: u8, id: u16) -> Roles {
-    let protocol = icmp_protocol(family);
-    let (is_reply, request) = match (family, kind) {
-        (Family::V4, 8 | 13 | 15 | 17) | (Family::V6, 128) => (false, kind),
-        (Family::V4, 0) => (true, 8),
-        (Family::V4, 14 | 16 | 18) | (Family::V6, 129) => (true, kind - 1),
-        _ => {
-            return Roles {
-                original: None,
-                reply: None,
-            };
-        }
-    };
-    let selector = Selector::Request { kind: request, id };
-    if is_reply {
-        let flow = Flow {
-            source: destination,
-            destination: source,
-            protocol,
-            selector,
-        };
-        Roles {
-            original: None,
-            reply: Some(flow),
-        }
-    } else {
-        Roles {
-            original: Some(Flow {
-                source,
-                destination,
-                protocol,
-                selector,
-            }),
-            reply: None,
-        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    connection::{Connections, Flow, Tracking},
+    connection::{Connections, Tracking},
+    flow::Flow,
     ip::Packet,
     truth::Field,
 };

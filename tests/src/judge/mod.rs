@@ -7,11 +7,13 @@
 
 mod connection;
 mod ethernet;
+mod flow;
 mod fragment;
 mod frame;
 mod inet;
 mod ip;
 mod limit;
+mod matrix;
 mod order;
 #[cfg(test)]
 mod tests;
