@@ -298,7 +298,7 @@ fn only_configurations_have_a_configuration() {
         never_matches(
             semantics,
             &dropping(Stp).with(Attr::Type, 0),
-            &[foreign.clone()],
+            std::slice::from_ref(&foreign),
         );
         let decision = decide(&[dropping(Stp)], semantics, FrameDirection::Out, &foreign);
         assert_eq!(
@@ -312,7 +312,7 @@ fn only_configurations_have_a_configuration() {
             frame[11] = 9;
             frame
         };
-        tells_apart(semantics, &source, &[foreign.clone()], &[other]);
+        tells_apart(semantics, &source, std::slice::from_ref(&foreign), &[other]);
     }
 }
 

@@ -200,7 +200,7 @@ fn ipv4(ends: (u8, u8), protocol: u8, payload: &[u8]) -> Vec<u8> {
     .packet(payload)
 }
 
-/// An IPv6 packet from fd00::`ends.0` to fd00::`ends.1`.
+/// An IPv6 packet between `fd00::n` of both ends.
 fn ipv6(ends: (u16, u16), protocol: u8, payload: &[u8]) -> Vec<u8> {
     let address = |n| std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, n);
     wire::Ipv6 {
