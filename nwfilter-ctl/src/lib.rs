@@ -3,5 +3,6 @@
 //! Data flows one way: [`resolve`] makes concrete rules of filters and a binding, `compile` makes
 //! match tables of them, `kernel` installs those.
 
+pub mod builtin;
 pub mod model;
 pub mod resolve;
