@@ -5,4 +5,5 @@
 
 pub mod builtin;
 pub mod model;
+pub mod parse;
 pub mod resolve;
