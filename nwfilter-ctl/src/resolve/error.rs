@@ -10,7 +10,7 @@ use crate::model::{Attr, Datum, Selector, Span, VariableAccess};
 use super::LimitKind;
 
 /// A place in a filter's document.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Site {
     /// Name of the filter.
     pub filter: Arc<str>,
@@ -58,7 +58,13 @@ pub struct MissingVariable {
 
 impl fmt::Display for MissingVariable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}, `{}`)", Written(&self.access), self.site, self.attr)
+        write!(
+            f,
+            "{} ({}, `{}`)",
+            Written(&self.access),
+            self.site,
+            self.attr
+        )
     }
 }
 
@@ -145,7 +151,9 @@ pub enum ResolveError {
         second: (String, usize),
     },
     /// The value of a variable does not fit the attribute.
-    #[error("{site}: `{text}`, value {index} of variable `{variable}`, does not fit `{attr}`: {reason}")]
+    #[error(
+        "{site}: `{text}`, value {index} of variable `{variable}`, does not fit `{attr}`: {reason}"
+    )]
     Value {
         /// The access.
         site: Box<Site>,
@@ -217,12 +225,16 @@ impl fmt::Display for Place {
 /// The missing variables of a message.
 fn list(missing: &[MissingVariable]) -> String {
     let names: Vec<_> = missing.iter().map(ToString::to_string).collect();
-    let noun = if names.len() == 1 { "variable" } else { "variables" };
+    let noun = if names.len() == 1 {
+        "variable"
+    } else {
+        "variables"
+    };
     format!("{noun} {}", names.join(", "))
 }
 
 /// Something that resolves, but not to what libvirt makes of it, or not to what is written.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq, thiserror::Error)]
 pub enum Warning {
     /// [`crate::model::Semantics::Libvirt`]: a test that libvirt loses because its value is a
     /// variable; the rule matches more than it says.

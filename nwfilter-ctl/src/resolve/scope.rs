@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::model::{Parameters, Selector, VariableAccess};
+use crate::model::Parameters;
 
 /// The parameters that a filter sees.
 #[derive(Debug)]
@@ -36,16 +36,5 @@ impl<'a> Scope<'a> {
         }
         let values = self.own.0.get(name)?;
         (!values.is_empty()).then_some(values)
-    }
-
-    /// Whether an access finds a value.
-    pub(super) fn provides(&self, access: &VariableAccess) -> bool {
-        let Some(values) = self.get(&access.name) else {
-            return false;
-        };
-        match access.selector {
-            Selector::Iterator { .. } => true,
-            Selector::Element(index) => (index as usize) < values.len(),
-        }
     }
 }

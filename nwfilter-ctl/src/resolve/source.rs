@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use crate::model::{Filter, Span};
 
+use super::SourceError;
+
 /// A parsed filter with the text that it came from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LoadedFilter {
@@ -59,7 +61,9 @@ impl LoadedFilter {
     pub fn line(&self, span: Span) -> u32 {
         let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
         let newlines = before.iter().filter(|byte| **byte == b'\n').count();
-        u32::try_from(newlines).unwrap_or(u32::MAX).saturating_add(1)
+        u32::try_from(newlines)
+            .unwrap_or(u32::MAX)
+            .saturating_add(1)
     }
 }
 
@@ -76,6 +80,8 @@ pub trait FilterSource {
 /// The plainest source: a map from names to filters.
 impl FilterSource for BTreeMap<String, Arc<LoadedFilter>> {
     fn get(&self, name: &str) -> Result<Arc<LoadedFilter>, SourceError> {
-        BTreeMap::get(self, name).cloned().ok_or(SourceError::Missing)
+        BTreeMap::get(self, name)
+            .cloned()
+            .ok_or(SourceError::Missing)
     }
 }

@@ -50,7 +50,9 @@ const OPCODES: &[(&str, u32)] = &[
 /// Reads the value of a variable in an attribute of an element.
 pub(super) fn read(protocol: Protocol, attr: Attr, text: &str) -> Reading {
     let named = |names: &[(&str, u32)]| {
-        let found = names.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let found = names
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
         found.map(|(_, value)| Reading::Datum(Datum::Number(*value)))
     };
     let range = |number: Option<u32>, min: u32, max: u32, form: &str| match number {
@@ -120,7 +122,10 @@ fn is_ipv4(protocol: Protocol) -> bool {
 
 /// Hexadecimal, with or without `0x`.
 fn hexadecimal(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("0X"))
+        .unwrap_or(text);
     u32::from_str_radix(digits, 16).ok()
 }
 
@@ -248,7 +253,11 @@ mod tests {
             (Protocol::Ip, Attr::IpProtocol),
             (Protocol::Ip, Attr::SrcIpMask),
         ] {
-            assert_eq!(read(protocol, attr, "tcp"), Reading::AsLibvirt, "{protocol} {attr}");
+            assert_eq!(
+                read(protocol, attr, "tcp"),
+                Reading::AsLibvirt,
+                "{protocol} {attr}"
+            );
         }
     }
 }
