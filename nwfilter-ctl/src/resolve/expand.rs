@@ -10,6 +10,7 @@ use crate::model::{Attr, Attribute, Datum, Protocol, Rule, Selector, Semantics, 
 use super::error::{Place, ReferencePath};
 use super::scope::Scope;
 use super::tree::Placed;
+use super::value::Differs;
 use super::{Instance, LimitKind, Limits, Origin, ResolveError, Test, VariableElement, Warning};
 use super::{sign, value};
 
@@ -24,14 +25,17 @@ pub(super) struct Expander<'a> {
     tests: usize,
     /// One shared string per variable name.
     names: HashMap<&'a str, Arc<str>>,
-    /// The rows of each iterator that was met in a scope. Scopes are told apart by address: all
-    /// outlive the expansion.
-    rows: HashMap<(*const Scope<'a>, Vec<(&'a str, bool)>), Rows>,
+    /// The rows of each iterator that was met in a scope.
+    rows: HashMap<RowsKey<'a>, Rows>,
 }
 
 /// What an iterator walks over: the indices of each step. More than one only where negated tests
 /// must hold for several values at once.
 type Rows = Rc<[Vec<u32>]>;
+
+/// A scope, told from others by its address (all outlive the expansion), and the variables that an
+/// iterator reads there.
+type RowsKey<'a> = (*const Scope<'a>, Vec<(&'a str, bool)>);
 
 /// An attribute that becomes a test.
 struct Part<'a> {
@@ -333,7 +337,7 @@ impl<'a> Expander<'a> {
             text: text.clone(),
             reason,
         })?;
-        if let Some(libvirt) = read.libvirt {
+        if let Some(Differs(libvirt)) = read.differs {
             self.warn(Warning::ReadDifferently {
                 site: placed.filter.site(part.attribute.span),
                 attr,

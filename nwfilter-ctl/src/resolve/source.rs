@@ -59,8 +59,8 @@ impl LoadedFilter {
 
     /// The line, from 1, on which a span of the document starts.
     pub fn line(&self, span: Span) -> u32 {
-        let before = self.text.as_bytes().get(..span.start).unwrap_or_default();
-        let newlines = before.iter().filter(|byte| **byte == b'\n').count();
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let newlines = before.matches('\n').count();
         u32::try_from(newlines)
             .unwrap_or(u32::MAX)
             .saturating_add(1)

@@ -1,5 +1,5 @@
 //! How ebtables and iptables read a value that libvirt hands them as it is: the text of a variable.
-//! Measured with ebtables and iptables 1.8.9 (nf_tables). Only what they read differently from
+//! Measured with ebtables and iptables 1.8.9 (`nf_tables`). Only what they read differently from
 //! libvirt's own parser is here; names of hosts and services, which they look up, are not.
 
 use std::net::Ipv4Addr;
@@ -98,8 +98,9 @@ pub(super) fn read(protocol: Protocol, attr: Attr, text: &str) -> Reading {
         Attr::ConnlimitAbove => by_prefix(u32::MAX),
         Attr::IpProtocol if text.starts_with(|c: char| c.is_ascii_digit()) => by_prefix(0xff),
         Attr::Flags if protocol != Protocol::Stp => Reading::AsLibvirt,
-        Attr::Flags | Attr::Type | Attr::TypeEnd | Attr::Code | Attr::CodeEnd => by_prefix(0xff),
-        Attr::TcpOption => by_prefix(0xff),
+        Attr::Flags | Attr::Type | Attr::TypeEnd | Attr::Code | Attr::CodeEnd | Attr::TcpOption => {
+            by_prefix(0xff)
+        }
         Attr::ArpSrcIpAddr | Attr::ArpDstIpAddr => ipv4(text),
         Attr::SrcIpAddr
         | Attr::DstIpAddr

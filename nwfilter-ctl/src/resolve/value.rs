@@ -9,10 +9,13 @@ use super::tools::{self, Reading};
 pub(super) struct Read {
     /// The value.
     pub(super) datum: Datum,
-    /// In strict semantics: what libvirt's tools make of the text if that is something else, which
-    /// may be nothing.
-    pub(super) libvirt: Option<Option<Datum>>,
+    /// In strict semantics: libvirt's tools make something else of the text, namely this, or refuse
+    /// it.
+    pub(super) differs: Option<Differs>,
 }
+
+/// What libvirt's tools make of a text; `None` if they refuse it.
+pub(super) struct Differs(pub(super) Option<Datum>);
 
 /// Whether libvirt loses a test of this attribute when its value is a variable.
 pub(super) const fn lost(protocol: Protocol, attr: Attr) -> bool {
@@ -35,12 +38,12 @@ pub(super) fn read(
     match semantics {
         Semantics::Strict => {
             let datum = parse()?;
-            let libvirt = match tools {
-                Reading::Datum(other) if other != datum => Some(Some(other)),
-                Reading::Refused(_) => Some(None),
+            let differs = match tools {
+                Reading::Datum(other) if other != datum => Some(Differs(Some(other))),
+                Reading::Refused(_) => Some(Differs(None)),
                 _ => None,
             };
-            Ok(Read { datum, libvirt })
+            Ok(Read { datum, differs })
         }
         Semantics::Libvirt => {
             let datum = match tools {
@@ -52,7 +55,7 @@ pub(super) fn read(
             };
             Ok(Read {
                 datum,
-                libvirt: None,
+                differs: None,
             })
         }
     }
