@@ -4,6 +4,9 @@
 //! match tables of them, `kernel` installs those.
 
 pub mod builtin;
+pub mod diag;
+pub mod format;
 pub mod model;
 pub mod parse;
 pub mod resolve;
+pub mod xml;

@@ -15,6 +15,8 @@ use crate::model::{
 pub(super) const MAX_COMMENT: usize = 256;
 /// Longest name of an address set, in characters.
 const MAX_SET_NAME: usize = 31;
+/// What C's `isspace` calls a blank.
+pub(super) const BLANKS: [char; 6] = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];
 /// Most dimensions of an address set.
 const MAX_SET_DIRECTIONS: usize = 6;
 
@@ -132,7 +134,7 @@ fn number(text: &str, min: u32, max: u32, hex: bool, names: Names) -> Option<Par
 /// C's `strtoul` for 32 bits: leading blanks and a sign pass, base 16 takes `0x`, and a negative
 /// number means its 32-bit complement. Nothing may follow the digits.
 pub(super) fn unsigned(text: &str, base: u32) -> Option<u32> {
-    let text = text.trim_start_matches([' ', '\t', '\n', '\x0b', '\x0c', '\r']);
+    let text = text.trim_start_matches(BLANKS);
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -155,16 +157,19 @@ pub(super) fn unsigned(text: &str, base: u32) -> Option<u32> {
 
 /// Six groups of one or two hexadecimal digits; a blank after them ends the address, and what
 /// follows is not looked at.
-fn mac(text: &str) -> Option<MacAddr> {
-    let end = text
-        .find([' ', '\t', '\n', '\x0b', '\x0c', '\r'])
-        .unwrap_or(text.len());
+pub(super) fn mac(text: &str) -> Option<MacAddr> {
+    let end = text.find(BLANKS).unwrap_or(text.len());
     text[..end].parse().ok()
 }
 
 /// One to four parts, each decimal, octal (`0`) or hexadecimal (`0x`); the last one fills the bytes
 /// that are left: C's `inet_aton`.
+///
+/// `getaddrinfo` also takes an IPv4 address in the notation of IPv6 (`::ffff:192.0.2.1`).
 fn ipv4(text: &str) -> Option<Ipv4Addr> {
+    if text.starts_with("::") {
+        return text.parse::<Ipv6Addr>().ok()?.to_ipv4_mapped();
+    }
     let mut parts = [0_u32; 4];
     let mut count = 0;
     for part in text.split('.') {
@@ -216,7 +221,10 @@ fn prefix(family: Family, text: &str) -> Option<u8> {
 /// Splits the longest of `words` (none of which begins another) off the start of `text`, in any
 /// case, and the commas and blanks before it.
 fn next_word(text: &str, words: &[&str]) -> Option<(Option<usize>, usize)> {
-    let start = text.len() - text.trim_start_matches([',', ' ']).len();
+    let start = text.len()
+        - text
+            .trim_start_matches(|c: char| c == ',' || BLANKS.contains(&c))
+            .len();
     let rest = text.get(start..)?;
     if rest.is_empty() {
         return Some((None, start));

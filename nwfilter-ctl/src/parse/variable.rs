@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::value::unsigned;
+use super::value::{BLANKS, unsigned};
 use crate::model::{Selector, VariableAccess};
 
 /// Largest iterator id.
@@ -56,7 +56,7 @@ fn access(text: &str) -> Result<VariableAccess, VariableError> {
 /// Reads what follows the `[`.
 fn selector(text: &str) -> Result<Selector, VariableError> {
     let (inside, _ignored) = text.split_once(']').ok_or(VariableError::Unclosed)?;
-    let inside = inside.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let inside = inside.trim_matches(BLANKS);
     let Some(id) = inside.strip_prefix('@') else {
         return unsigned(inside, 10)
             .map(Selector::Element)
