@@ -3,5 +3,10 @@
 //! Data flows one way: [`resolve`] makes concrete rules of filters and a binding, `compile` makes
 //! match tables of them, `kernel` installs those.
 
+pub mod builtin;
+pub mod diag;
+pub mod format;
 pub mod model;
+pub mod parse;
 pub mod resolve;
+pub mod xml;
