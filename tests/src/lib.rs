@@ -1,4 +1,5 @@
-//! Harness of the tests: an independent judge of filters, and the frames to judge.
+//! Harness of the tests: an independent judge of filters, and filters and frames to judge.
 
+pub mod generate;
 pub mod judge;
 pub mod wire;

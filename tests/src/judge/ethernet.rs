@@ -347,8 +347,9 @@ fn ip(
     }
 }
 
-/// `type`, `typeend`, `code` and `codeend` of `ipv6`: one range of types and one of codes, negated
-/// together. A missing start is 0, a missing end is the start or else 255.
+/// `type`, `typeend`, `code` and `codeend` of `ipv6`: one range of types and one of codes. A missing
+/// start is 0, a missing end is the start or else 255. With the same sign they are negated together;
+/// with different signs, which `Strict` keeps, they are two tests.
 fn icmpv6(
     attributes: Attributes<'_>,
     frame: &Frame<'_>,
@@ -356,34 +357,44 @@ fn icmpv6(
     tests: &mut Vec<Truth>,
 ) {
     let Some(packet) = &frame.packet else { return };
-    let names = [Attr::Type, Attr::TypeEnd, Attr::Code, Attr::CodeEnd];
-    let Some(first) = names.into_iter().find_map(|name| attributes.get(name)) else {
-        return;
+    let sign = |start, end| {
+        attributes
+            .get(start)
+            .or(attributes.get(end))
+            .map(|test| test.negated)
     };
+    let kinds = sign(Attr::Type, Attr::TypeEnd);
+    let codes = sign(Attr::Code, Attr::CodeEnd);
+
+    let values = |name| {
+        let values = attributes
+            .get(name)
+            .map(|test| test.values.as_slice())
+            .unwrap_or_default();
+        values.iter().filter_map(number).collect::<Vec<_>>()
+    };
+    let within = |field: u8, start, end| {
+        let (starts, ends) = (values(start), values(end));
+        (0..starts.len().max(ends.len()).max(1)).any(|index| {
+            let start = starts.get(index).or(starts.last());
+            let end = ends.get(index).or(ends.last()).or(start);
+            let range = start.copied().unwrap_or(0)..=end.copied().unwrap_or(255);
+            range.contains(&u32::from(field))
+        })
+    };
+    let kind_is = |kind| within(kind, Attr::Type, Attr::TypeEnd);
+    let code_is = |code| within(code, Attr::Code, Attr::CodeEnd);
 
     let alone = semantics == Semantics::Libvirt && packet.is_later_fragment();
     let icmp = if alone { Field::Absent } else { packet.icmp() };
-    let count = names
-        .iter()
-        .filter_map(|name| attributes.get(*name))
-        .map(|t| t.values.len())
-        .max();
-    tests.push(icmp.test(first.negated, |(kind, code)| {
-        (0..count.unwrap_or(0)).any(|index| {
-            let value = |name| {
-                let test = attributes.get(name)?;
-                test.values
-                    .get(index)
-                    .or(test.values.last())
-                    .and_then(number)
-            };
-            let within = |field: u8, start, end| {
-                let start = value(start);
-                let low = start.unwrap_or(0);
-                let high = value(end).or(start).unwrap_or(255);
-                (low..=high).contains(&u32::from(field))
-            };
-            within(*kind, Attr::Type, Attr::TypeEnd) && within(*code, Attr::Code, Attr::CodeEnd)
-        })
-    }));
+    match (kinds, codes) {
+        (None, None) => {}
+        (Some(kinds), Some(codes)) if kinds != codes => {
+            tests.push(icmp.test(kinds, |(kind, _)| kind_is(*kind)));
+            tests.push(icmp.test(codes, |(_, code)| code_is(*code)));
+        }
+        (Some(negated), _) | (None, Some(negated)) => {
+            tests.push(icmp.test(negated, |(kind, code)| kind_is(*kind) && code_is(*code)));
+        }
+    }
 }

@@ -155,7 +155,7 @@ impl Walk<'_> {
             Protocol::Udp | Protocol::UdpIpv6 | Protocol::Sctp | Protocol::SctpIpv6 => {
                 self.ports(attributes, swapped, &mut tests);
             }
-            Protocol::Icmp | Protocol::IcmpV6 => tests.extend(self.icmp(attributes)),
+            Protocol::Icmp | Protocol::IcmpV6 => self.icmp(attributes, &mut tests),
             _ => {}
         }
         tests
@@ -250,19 +250,28 @@ impl Walk<'_> {
         }
     }
 
-    /// `type` and `code`, negated together; `code` without `type` is ignored.
-    fn icmp(&self, attributes: Attributes<'_>) -> Option<Truth> {
-        let kinds = attributes.get(Attr::Type)?;
+    /// `type` and `code`; `code` without `type` is ignored. With the same sign they are negated
+    /// together; with different signs, which `Strict` keeps, they are two tests.
+    fn icmp(&self, attributes: Attributes<'_>, tests: &mut Vec<Truth>) {
+        let Some(kinds) = attributes.get(Attr::Type) else {
+            return;
+        };
         let codes = attributes.get(Attr::Code);
-        Some(self.packet.icmp().test(kinds.negated, |(kind, code)| {
-            kinds.values.iter().enumerate().any(|(index, wanted)| {
-                let wanted_code = codes
-                    .and_then(|codes| codes.values.get(index).or(codes.values.last()))
-                    .and_then(number);
-                number(wanted) == Some(u32::from(*kind))
-                    && wanted_code.is_none_or(|wanted| wanted == u32::from(*code))
-            })
-        }))
+        let kind_is = |kind: u8| kinds.values.contains(&Datum::Number(kind.into()));
+        let code_is =
+            |code: u8| codes.is_none_or(|test| test.values.contains(&Datum::Number(code.into())));
+        let icmp = self.packet.icmp();
+        match codes {
+            Some(codes) if codes.negated != kinds.negated => {
+                tests.push(icmp.test(kinds.negated, |(kind, _)| kind_is(*kind)));
+                tests.push(icmp.test(codes.negated, |(_, code)| code_is(*code)));
+            }
+            _ => {
+                tests.push(icmp.test(kinds.negated, |(kind, code)| {
+                    kind_is(*kind) && code_is(*code)
+                }));
+            }
+        }
     }
 
     /// `ipset` with `ipsetflags`. Without flags it is ignored, and libvirt loses it on everything

@@ -621,6 +621,19 @@ fn icmpv6_types_and_codes_are_one_test() {
         tells_apart(semantics, &rule, &[icmp(9, 4)], &[icmp(9, 5)]);
         let rule = dropping(Ipv6).with(Attr::Type, 1);
         never_matches(semantics, &rule, &[udp6((1, 2), (1, 2))]);
+
+        let apart = on().with(Attr::Type, 1).without(Attr::Code, 2);
+        let drops = |kind, code| {
+            let rules = std::slice::from_ref(&apart);
+            by_rule(&decide(
+                rules,
+                semantics,
+                FrameDirection::Out,
+                &icmp(kind, code),
+            ))
+            .is_some()
+        };
+        assert!(drops(1, 0) && !drops(1, 2) && !drops(2, 0), "two tests");
     }
 }
 

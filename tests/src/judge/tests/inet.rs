@@ -332,6 +332,20 @@ fn icmp_types_and_codes() {
     }
 }
 
+#[test]
+fn icmp_type_and_code_of_different_signs_are_two_tests() {
+    let types = dropping(Icmp).with(Attr::Type, 3).without(Attr::Code, 1);
+    let codes = dropping(Icmp).without(Attr::Type, 3).with(Attr::Code, 1);
+    for semantics in BOTH {
+        let drops = |rule: &Instance, kind, code| {
+            let frame = packet(Icmp, (1, 2), &wire::icmp(kind, code, [0; 4], b""));
+            by_rule(&decide(std::slice::from_ref(rule), semantics, Out, &frame)).is_some()
+        };
+        assert!(drops(&types, 3, 0) && !drops(&types, 3, 1) && !drops(&types, 4, 0));
+        assert!(drops(&codes, 4, 1) && !drops(&codes, 3, 1) && !drops(&codes, 4, 0));
+    }
+}
+
 /// The set `set` holds packets from 10.0.0.1, or, two-dimensional, from there to 10.0.0.2.
 struct OneSet;
 
