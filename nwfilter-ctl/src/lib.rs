@@ -3,6 +3,7 @@
 //! Data flows one way: [`resolve`] makes concrete rules of filters and a binding, [`compile`] makes
 //! match tables of them, `kernel` installs those.
 
+pub mod builtin;
 pub mod cli;
 pub mod compile;
 pub mod diag;
