@@ -1,13 +1,14 @@
 //! libvirt's network filters on eBPF: the control plane's library.
 //!
 //! Data flows one way: [`resolve`] makes concrete rules of filters and a binding, [`compile`] makes
-//! match tables of them, `kernel` installs those.
+//! match tables of them, [`kernel`] installs those.
 
 pub mod builtin;
 pub mod cli;
 pub mod compile;
 pub mod diag;
 pub mod format;
+pub mod kernel;
 pub mod lint;
 pub mod model;
 pub mod parse;
