@@ -6,13 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::{Attr, Attribute, Datum, Protocol, Rule, Selector, Semantics, Value};
+use crate::parse::base;
 
 use super::error::{Place, ReferencePath};
 use super::scope::Scope;
 use super::tree::Placed;
+use super::value;
 use super::value::Differs;
 use super::{Instance, LimitKind, Limits, Origin, ResolveError, Test, VariableElement, Warning};
-use super::{sign, value};
 
 /// Collects the instances of rule after rule.
 pub(super) struct Expander<'a> {
@@ -40,7 +41,6 @@ type RowsKey<'a> = (*const Scope<'a>, Vec<(&'a str, bool)>);
 /// An attribute that becomes a test.
 struct Part<'a> {
     attribute: &'a Attribute,
-    negated: bool,
     source: Source<'a>,
 }
 
@@ -136,7 +136,6 @@ impl<'a> Expander<'a> {
             iterators.push(Lockstep::new(0));
         }
         for attribute in &rule.attributes {
-            let negated = sign::negated(rule, attribute.attr, attribute.negated, self.semantics);
             let source = match &attribute.value {
                 Value::Literal { datum, .. } => Source::Literal(datum),
                 Value::Variable(access) => {
@@ -160,7 +159,8 @@ impl<'a> Expander<'a> {
                                 iterators.push(Lockstep::new(id));
                                 iterators.len() - 1
                             });
-                            let positive = !negated || self.semantics == Semantics::Libvirt;
+                            let positive =
+                                !attribute.negated || self.semantics == Semantics::Libvirt;
                             iterators[position]
                                 .add(variable, positive, || placed.filter.site(attribute.span))?;
                             Source::Iterator(variable, position)
@@ -168,11 +168,7 @@ impl<'a> Expander<'a> {
                     }
                 }
             };
-            parts.push(Part {
-                attribute,
-                negated,
-                source,
-            });
+            parts.push(Part { attribute, source });
         }
         Ok((parts, iterators))
     }
@@ -234,7 +230,7 @@ impl<'a> Expander<'a> {
             let test = match part.source {
                 Source::Literal(datum) => Test {
                     attr: part.attribute.attr,
-                    negated: part.negated,
+                    negated: part.attribute.negated,
                     values: vec![datum.clone()],
                     variable: None,
                 },
@@ -286,7 +282,7 @@ impl<'a> Expander<'a> {
             if indices.len() == 1 || seen.insert(text) {
                 values.push(self.read(placed, part, variable, *index)?);
             }
-            if !part.negated || self.semantics == Semantics::Libvirt {
+            if !part.attribute.negated || self.semantics == Semantics::Libvirt {
                 break;
             }
         }
@@ -309,7 +305,7 @@ impl<'a> Expander<'a> {
         }
         Ok(Test {
             attr,
-            negated: part.negated,
+            negated: part.attribute.negated,
             values,
             variable: Some(VariableElement {
                 name,
@@ -412,5 +408,5 @@ fn completes_another(rule: &Rule, attr: Attr) -> bool {
         rule.protocol,
         Protocol::Icmp | Protocol::IcmpV6 | Protocol::Ipv6
     );
-    sign::base(attr).is_some_and(has) || (attr == Attr::Code && is_icmp && has(Attr::Type))
+    base(attr).is_some_and(has) || (attr == Attr::Code && is_icmp && has(Attr::Type))
 }
