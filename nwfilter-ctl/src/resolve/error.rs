@@ -238,6 +238,26 @@ pub enum ResolveError {
     },
 }
 
+impl ResolveError {
+    /// The place in a filter that is wrong, if there is one: the access, or the reference that leads
+    /// to a filter which is missing, unusable or the beginning of a cycle.
+    pub fn site(&self) -> Option<&Site> {
+        match self {
+            Self::Filter { path, .. } | Self::Cycle { path, .. } => path.0.last(),
+            Self::AddressUnknown(missing) => Some(&missing.site),
+            Self::MissingVariables(missing) => missing.first().map(|missing| &missing.site),
+            Self::Cardinality { site, .. }
+            | Self::Value { site, .. }
+            | Self::CommentVariable { site }
+            | Self::NegatedPairs { site, .. } => Some(site),
+            Self::Limit { place, .. } => match place {
+                Place::Binding(_) => None,
+                Place::Filter(site) => Some(site),
+            },
+        }
+    }
+}
+
 /// What a [`ResolveError::Limit`] is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Place {
