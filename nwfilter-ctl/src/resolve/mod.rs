@@ -12,6 +12,7 @@ mod error;
 mod expand;
 mod instance;
 mod limits;
+mod lockstep;
 mod scope;
 mod source;
 mod tools;
