@@ -4,8 +4,10 @@
 //! match tables of them, `kernel` installs those.
 
 pub mod builtin;
+pub mod cli;
 pub mod diag;
 pub mod format;
+pub mod lint;
 pub mod model;
 pub mod parse;
 pub mod resolve;

@@ -111,7 +111,7 @@ fn read(name: &str, path: &Path, semantics: Semantics) -> Result<Loaded, SourceE
     let text = xml::decode(&bytes).map_err(|found| SourceError::Invalid {
         path: Some(path.into()),
         text: String::from_utf8_lossy(&bytes).into(),
-        found: [found].into(),
+        found: [*found].into(),
     })?;
     parse(name, text.into(), Some(path.into()), semantics)
 }
