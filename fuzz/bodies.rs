@@ -20,7 +20,7 @@ const BOTH: [Semantics; 2] = [Semantics::Strict, Semantics::Libvirt];
 const SEPARATOR: &str = "\n---\n";
 
 /// Any bytes: findings point into the text, and what is written is read back.
-pub fn documents(data: &[u8]) {
+pub(crate) fn documents(data: &[u8]) {
     let Ok(text) = xml::decode(data) else { return };
     for semantics in BOTH {
         let (document, found) = parse_document(text, semantics);
@@ -60,7 +60,7 @@ fn check_spans(text: &str, found: &[Diagnostic]) {
 }
 
 /// Two bytes choose an attribute; the rest is its value.
-pub fn values(data: &[u8]) {
+pub(crate) fn values(data: &[u8]) {
     let [protocol, attr, text @ ..] = data else {
         return;
     };
@@ -82,7 +82,7 @@ pub fn values(data: &[u8]) {
 }
 
 /// Filters and a binding: resolving ends, within its limits, and does so again.
-pub fn resolve(data: &[u8]) {
+pub(crate) fn resolve(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };

@@ -1,6 +1,6 @@
 //! The fuzz targets on their corpus and on damaged copies of it: a bounded run without a fuzzer.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 #[path = "../../fuzz/bodies.rs"]
 mod bodies;
@@ -60,37 +60,36 @@ fn damage(input: &[u8], numbers: &mut Numbers) -> Vec<u8> {
     data
 }
 
-fn run(target: &str, body: fn(&[u8])) {
+fn run(target: &str, body: fn(&[u8])) -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../fuzz/corpus")
         .join(target);
-    let mut files: Vec<_> = fs::read_dir(corpus)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let files = fs::read_dir(corpus)?.map(|entry| Ok(entry?.path()));
+    let mut files = files.collect::<io::Result<Vec<_>>>()?;
     files.sort();
     assert!(!files.is_empty());
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for file in files {
-        let input = fs::read(&file).unwrap();
+        let input = fs::read(&file)?;
         body(&input);
         for _ in 0..COPIES {
             body(&damage(&input, &mut numbers));
         }
     }
+    Ok(())
 }
 
 #[test]
-fn documents() {
-    run("documents", bodies::documents);
+fn documents() -> io::Result<()> {
+    run("documents", bodies::documents)
 }
 
 #[test]
-fn values() {
-    run("values", bodies::values);
+fn values() -> io::Result<()> {
+    run("values", bodies::values)
 }
 
 #[test]
-fn resolve() {
-    run("resolve", bodies::resolve);
+fn resolve() -> io::Result<()> {
+    run("resolve", bodies::resolve)
 }

@@ -68,10 +68,17 @@ fn escaped_text_comes_back() {
     });
 }
 
+/// A document, the codes found and what they point at, the names of the root's children.
+type Case = (
+    &'static str,
+    &'static [(Code, &'static str)],
+    &'static [&'static str],
+);
+
 #[test]
 fn errors_have_positions_and_the_rest_is_read() {
     use Code as C;
-    let cases: &[(&str, &[(Code, &str)], &[&str])] = &[
+    let cases: &[Case] = &[
         ("", &[(C::MalformedXml, "")], &[]),
         ("text", &[(C::MalformedXml, "text")], &[]),
         ("<a><b></a>", &[(C::MalformedXml, "<b>")], &["b"]),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nwfilter_common::MacAddr;
 
 use crate::{
-    diag::Code,
+    diag::{Code, any_error},
     format::format_binding,
     model::{Binding, Parameters},
     parse::parse_binding,
@@ -19,11 +19,7 @@ const FILTER: &str = "<filterref filter='clean-traffic'/>";
 
 fn codes(content: &str) -> Vec<Code> {
     let (binding, found) = parse_binding(&format!("<filterbinding>{content}</filterbinding>"));
-    assert_eq!(
-        binding.is_none(),
-        found.iter().any(|found| found.is_error()),
-        "{content}"
-    );
+    assert_eq!(binding.is_none(), any_error(&found), "{content}");
     found.iter().map(|found| found.code).collect()
 }
 

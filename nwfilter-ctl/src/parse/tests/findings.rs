@@ -155,13 +155,13 @@ fn every_code_has_a_case() {
 
 #[test]
 fn all_problems_in_one_run_in_document_order() {
+    use Code as C;
     let text = "<filter name='t' chain='foo'>\n\
                 <rule action='x' direction='y'><tcp dscp='99' foo='1' option='256'/></rule>\n\
                 <rule direction='in'><ip srcipaddr='1.2.3.4.5' dstportstart='1'/></rule>\n\
                 <filterref/>\n</filter>";
     let (filter, found) = parse_filter(text, Semantics::Strict);
     assert_eq!(filter, None);
-    use Code as C;
     assert_eq!(
         found.iter().map(|found| found.code).collect::<Vec<_>>(),
         [
