@@ -10,6 +10,8 @@ use crate::{
 
 const ATTRIBUTES: &str = include_str!("../../tests/golden/attributes.tsv");
 const RULES: &str = include_str!("../../tests/golden/rules.tsv");
+/// Generated: several attributes, elements and signs.
+const COMBINATIONS: &str = include_str!("../../tests/golden/combinations.tsv");
 const DOCUMENTS: &str = include_str!("../../tests/golden/documents.tsv");
 
 const HEAD: &str = "<filter name='t'><rule action='accept' direction='in'>";
@@ -187,6 +189,11 @@ fn rules_as_libvirt() {
 }
 
 #[test]
+fn combinations_as_libvirt() {
+    assert_eq!(compare(COMBINATIONS, true, Semantics::Libvirt), []);
+}
+
+#[test]
 fn documents_as_libvirt() {
     assert_eq!(compare(DOCUMENTS, false, Semantics::Libvirt), []);
 }
@@ -204,6 +211,7 @@ fn strict_warns_wherever_it_differs() {
     ];
     let mut differences = compare(ATTRIBUTES, true, Semantics::Strict);
     differences.extend(compare(RULES, true, Semantics::Strict));
+    differences.extend(compare(COMBINATIONS, true, Semantics::Strict));
     differences.extend(compare(DOCUMENTS, false, Semantics::Strict));
     assert!(!differences.is_empty());
     for (input, ours) in differences {
