@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
-use super::{Options, frame::frame, pool};
+use super::{Options, Theme, frame::frame, pool};
 use crate::{
     judge::FrameDirection,
     wire::{self, Ipv4, Ipv6},
@@ -31,10 +31,10 @@ enum Step {
 }
 
 /// A sequence.
-pub(super) fn sequence(options: Options) -> BoxedStrategy<Vec<Sent>> {
+pub(super) fn sequence(options: Options, theme: Theme) -> BoxedStrategy<Vec<Sent>> {
     let index = any::<Index>;
     let step = prop_oneof![
-        6 => frame().prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
+        6 => frame(theme).prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
         1 => index().prop_map(Step::Repeat),
         3 => index().prop_map(Step::Answer),
         1 => index().prop_map(Step::Complain),
