@@ -1,3 +1,124 @@
+//! The TC classifier: hands frame, maps and clock to the engine in `nwfilter-common` and turns its
+//! verdict into a TC action, counters and an event. No rule, no header and no policy is known here.
 #![no_std]
 #![no_main]
-//! TC classifier.
+#![feature(asm_experimental_arch)]
+#![expect(
+    missing_docs,
+    unreachable_pub,
+    reason = "what the `classifier` macro makes of the entry points"
+)]
+
+mod maps;
+mod packet;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::bpf_ktime_get_ns,
+    macros::classifier,
+    programs::TcContext,
+};
+use nwfilter_common::{
+    FAULT_COUNTERS, Fault, FrameDirection, LeafVerdict, Packet as _, PortRecord, SNAPSHOT_LEN,
+    Verdict, decide,
+};
+
+use crate::{
+    maps::{Image, Port},
+    packet::SkBuff,
+};
+
+/// Frames that enter the VM: TC egress of its port.
+#[classifier]
+pub fn nwfilter_in(ctx: TcContext) -> i32 {
+    classify(&ctx, FrameDirection::In)
+}
+
+/// Frames that leave the VM: TC ingress of its port.
+#[classifier]
+pub fn nwfilter_out(ctx: TcContext) -> i32 {
+    classify(&ctx, FrameDirection::Out)
+}
+
+#[inline(always)]
+fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
+    let packet = SkBuff::new(ctx);
+    let ifindex = packet.ifindex();
+    let Some(Port { number, record }) = maps::port(ifindex) else {
+        return TC_ACT_SHOT;
+    };
+    let verdict = judge(&packet, direction, record);
+    let counters = record.counters;
+    if matches!(verdict.fault, Fault::None) {
+        maps::count(counters + FAULT_COUNTERS + verdict.ethernet, &packet);
+        if matches!(verdict.layer, nwfilter_common::TableLayer::Inet) {
+            maps::count(counters + FAULT_COUNTERS + verdict.inet, &packet);
+        }
+        if matches!(verdict.verdict, LeafVerdict::Accept) {
+            // Not TC_ACT_OK: programs after this one shall see the frame too.
+            return TC_ACT_UNSPEC;
+        }
+    } else {
+        maps::count(counters + verdict.fault as u32, &packet);
+    }
+    if maps::events_wanted() {
+        report(&packet, ifindex, number, record, direction, &verdict);
+    }
+    TC_ACT_SHOT
+}
+
+#[inline(always)]
+fn judge(packet: &SkBuff<'_>, direction: FrameDirection, record: &PortRecord) -> Verdict {
+    if record.flags & PortRecord::READY == 0 {
+        return Verdict::fault(Fault::NoImage);
+    }
+    let Some(fields) = maps::fields() else {
+        return Verdict::fault(Fault::NoImage);
+    };
+    decide(packet, direction, record, &Image(record.image), fields)
+}
+
+/// Tells userspace about a dropped frame, or counts it as lost when the buffer is full.
+#[inline(always)]
+fn report(
+    packet: &SkBuff<'_>,
+    ifindex: u32,
+    port: u32,
+    record: &PortRecord,
+    direction: FrameDirection,
+    verdict: &Verdict,
+) {
+    let Some(mut entry) = maps::EVENTS.reserve(0) else {
+        maps::event_lost();
+        return;
+    };
+    let event = entry.as_mut_ptr();
+    let length = packet.len();
+    // SAFETY: `event` points to memory for one event that the kernel reserved for us; every field of
+    // it is written here before it is submitted.
+    unsafe {
+        (*event).time = bpf_ktime_get_ns();
+        (*event).ifindex = ifindex;
+        (*event).port = port;
+        (*event).image = record.image;
+        (*event).entry = verdict.entry();
+        (*event).length = length as u32;
+        (*event).direction = direction as u8;
+        (*event).layer = verdict.layer as u8;
+        (*event).fault = verdict.fault as u8;
+        (*event).snapshot = [0; SNAPSHOT_LEN];
+        (*event).captured = packet.snapshot(&mut (*event).snapshot);
+    }
+    entry.submit(0);
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The helpers called here are for GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -362,25 +362,23 @@ fn literal_remarks(
                     format!("`{text}` is read as {address}"),
                 )
                 .label("numbers that begin with 0 are octal, and the last one fills the rest")
-                .help(format!("write `{address}`")),
+                .help(format!("write `{address}` if that is what you mean")),
             );
         }
-        Datum::Bool(value) => {
-            if !matches!(text, "true" | "false" | "yes" | "no" | "1" | "0") {
-                reader.report(
-                    warn(Code::OddKeyword, format!("`{text}` is read as `{value}`"))
-                        .expected("`true` or `false`"),
-                );
-            }
+        Datum::Bool(value) if !matches!(text, "true" | "false" | "yes" | "no" | "1" | "0") => {
+            reader.report(
+                warn(Code::OddKeyword, format!("`{text}` is read as `{value}`"))
+                    .expected("`true` or `false`"),
+            );
         }
-        Datum::States(states) if *states == CtStates::empty() => {
-            if !text.to_ascii_uppercase().contains("NONE") {
-                reader.report(
-                    warn(Code::EmptyState, "the list of states is empty".into())
-                        .label("no state is tested")
-                        .help("to test no state, write `state='NONE'`"),
-                );
-            }
+        Datum::States(states)
+            if *states == CtStates::empty() && !text.to_ascii_uppercase().contains("NONE") =>
+        {
+            reader.report(
+                warn(Code::EmptyState, "the list of states is empty".into())
+                    .label("no state is tested")
+                    .help("to test no state, write `state='NONE'`"),
+            );
         }
         Datum::Text(_) if spec.kind == Kind::Comment && text.len() > MAX_COMMENT => {
             let message = format!(

@@ -11,7 +11,7 @@ use crate::{
 ///
 /// # Errors
 /// They are not UTF-8.
-pub fn decode(bytes: &[u8]) -> Result<&str, Diagnostic> {
+pub fn decode(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
     std::str::from_utf8(bytes).map_err(|error| {
         let start = error.valid_up_to();
         let what = match bytes {
@@ -22,7 +22,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str, Diagnostic> {
             start,
             end: start + 1,
         };
-        Diagnostic::new(
+        let found = Diagnostic::new(
             Code::NotUtf8,
             span,
             format!(
@@ -32,7 +32,8 @@ pub fn decode(bytes: &[u8]) -> Result<&str, Diagnostic> {
         )
         .label(what)
         .expected("UTF-8")
-        .help("convert the document to UTF-8, as `iconv -t UTF-8` does")
+        .help("convert the document to UTF-8, as `iconv -t UTF-8` does");
+        Box::new(found)
     })
 }
 

@@ -1,0 +1,235 @@
+//! The layout of the BPF maps, the names of maps and programs, and the version of all that.
+
+use crate::image::{FrameDirection, TableLayer};
+
+/// Grows with every change to a layout or a meaning that both sides share: types and constants of
+/// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
+pub const ABI_VERSION: u32 = 1;
+
+/// Names of maps and programs in the object, which are also their names below the pin directory.
+pub mod names {
+    /// [`super::Global`] by [`super::Global`] index.
+    pub const GLOBALS: &str = "GLOBALS";
+    /// [`super::PortIndex`] by interface index modulo [`super::PORT_INDEX_LEN`].
+    pub const PORT_INDEX: &str = "PORT_INDEX";
+    /// Port number by interface index, for those that collide in the above.
+    pub const PORT_HASH: &str = "PORT_HASH";
+    /// [`super::PortRecord`] by `2 * port + generation & 1`.
+    pub const PORTS: &str = "PORTS";
+    /// Arrays of [`crate::Page`] by image number.
+    pub const IMAGES: &str = "IMAGES";
+    /// [`super::Counter`]s; each port has a run of them.
+    pub const COUNTERS: &str = "COUNTERS";
+    /// Ring buffer of [`super::DropEvent`]s.
+    pub const EVENTS: &str = "EVENTS";
+    /// Per-CPU working memory.
+    pub const SCRATCH: &str = "SCRATCH";
+    /// The classifier for frames that enter the VM.
+    pub const PROGRAM_IN: &str = "nwfilter_in";
+    /// The classifier for frames that leave the VM.
+    pub const PROGRAM_OUT: &str = "nwfilter_out";
+}
+
+/// Length of the direct-mapped table of interface indices; a power of two.
+pub const PORT_INDEX_LEN: usize = 16384;
+/// Most ports at a time.
+pub const MAX_PORTS: usize = 4096;
+/// Most images at a time.
+pub const MAX_IMAGES: usize = 4096;
+/// Counters for all ports together.
+pub const MAX_COUNTERS: usize = 1 << 19;
+/// Slots of a port record; a power of two.
+pub const SLOTS: usize = 16;
+/// Most slots (or pairs of slots) that one node compares with.
+pub const MAX_SLOT_RUN: usize = 8;
+/// Bytes of the ring buffer for events.
+pub const EVENTS_BYTES: usize = 1 << 20;
+/// Bytes of a frame that an event carries.
+pub const SNAPSHOT_LEN: usize = 96;
+
+/// Indices of the array of global words.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Global {
+    /// Its lowest bit chooses between the two records of every port: flipping it switches all ports
+    /// of the host at once.
+    Generation = 0,
+    /// Non-zero while somebody reads drop events.
+    Events = 1,
+    /// Events that found the ring buffer full.
+    LostEvents = 2,
+    /// [`ABI_VERSION`] of what is loaded.
+    AbiVersion = 3,
+}
+
+/// Number of global words.
+pub const GLOBAL_COUNT: usize = 4;
+
+/// Which port an interface is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct PortIndex {
+    /// Interface index; 0 for none.
+    pub ifindex: u32,
+    /// Port number.
+    pub port: u32,
+}
+
+/// A value of a port for nodes to compare with: matches when `field & mask == value`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct Slot {
+    /// Already masked.
+    pub value: u64,
+    /// Bits that count.
+    pub mask: u64,
+}
+
+/// What differs between ports that share an image.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct PortRecord {
+    /// Interface index; a record with another one than the frame's is not used.
+    pub ifindex: u32,
+    /// Image number.
+    pub image: u32,
+    /// First counter of the port.
+    pub counters: u32,
+    /// Entries of the image; a frame that a larger entry decides is dropped.
+    pub entries: u32,
+    /// [`PortRecord::READY`].
+    pub flags: u32,
+    /// Zero.
+    pub reserved: [u32; 3],
+    /// Addresses of the VM, as the image numbers them.
+    pub slots: [Slot; SLOTS],
+}
+
+impl PortRecord {
+    /// Flag: the image is valid. Without it nothing passes.
+    pub const READY: u32 = 1;
+}
+
+/// Frames and bytes that a rule, a default or a fault decided.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct Counter {
+    /// Frames; a segmentation-offload frame counts as the frames it stands for.
+    pub packets: u64,
+    /// Bytes from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// Why a frame was dropped when no rule or default did it. Its counter is the one at this index
+/// from the start of the port's run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Fault {
+    /// None: a rule or a default decided.
+    None = 0,
+    /// Shorter than an Ethernet header.
+    ShortFrame = 1,
+    /// The interface has a classifier but no port record: the binding is being made or removed.
+    NoRecord = 2,
+    /// The port has no valid image: its filter could not be built.
+    NoImage = 3,
+    /// The image leads nowhere. A bug.
+    BadImage = 4,
+}
+
+/// Counters at the start of a port's run that count [`Fault`]s; those of entries follow.
+pub const FAULT_COUNTERS: u32 = 8;
+
+impl Fault {
+    /// Every fault, by discriminant.
+    pub const ALL: [Self; 5] = [
+        Self::None,
+        Self::ShortFrame,
+        Self::NoRecord,
+        Self::NoImage,
+        Self::BadImage,
+    ];
+
+    /// One or two words for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ShortFrame => "short frame",
+            Self::NoRecord => "no port record",
+            Self::NoImage => "no valid filter",
+            Self::BadImage => "bad image",
+        }
+    }
+}
+
+/// A dropped frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
+pub struct DropEvent {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub time: u64,
+    /// Interface index of the port.
+    pub ifindex: u32,
+    /// Port number.
+    pub port: u32,
+    /// Image number.
+    pub image: u32,
+    /// The entry that decided, if `fault` is [`Fault::None`].
+    pub entry: u32,
+    /// Length of the frame in bytes.
+    pub length: u32,
+    /// [`FrameDirection`].
+    pub direction: u8,
+    /// [`TableLayer`].
+    pub layer: u8,
+    /// [`Fault`].
+    pub fault: u8,
+    /// Bytes of `snapshot` in use.
+    pub captured: u8,
+    /// Start of the frame.
+    pub snapshot: [u8; SNAPSHOT_LEN],
+}
+
+impl DropEvent {
+    /// The direction, if valid.
+    pub const fn direction(&self) -> Option<FrameDirection> {
+        match self.direction {
+            0 => Some(FrameDirection::In),
+            1 => Some(FrameDirection::Out),
+            _ => None,
+        }
+    }
+
+    /// The layer, if valid.
+    pub const fn layer(&self) -> Option<TableLayer> {
+        match self.layer {
+            0 => Some(TableLayer::Ethernet),
+            1 => Some(TableLayer::Inet),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{Counter, DropEvent, PortIndex, PortRecord, Slot};
+
+    // SAFETY: `repr(C)`, only integers, and no padding: the sizes asserted below are the sums of the
+    // sizes of the fields.
+    unsafe impl aya::Pod for PortIndex {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Slot {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for PortRecord {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Counter {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for DropEvent {}
+}
+
+const _: () = {
+    assert!(size_of::<PortIndex>() == 8);
+    assert!(size_of::<PortRecord>() == 32 + SLOTS * 16);
+    assert!(size_of::<Counter>() == 16);
+    assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);
+};

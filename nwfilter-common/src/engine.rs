@@ -1,0 +1,257 @@
+//! The engine: decides a frame with an image and a port record. The same code runs in the kernel
+//! and in userspace; what differs is where frame, pages and fields live.
+
+use crate::{
+    abi::{Fault, MAX_SLOT_RUN, PortRecord, SLOTS, Slot},
+    field::{FIELD_WORDS, Fields},
+    image::{
+        FrameDirection, LeafVerdict, MAX_STEPS, NodeRef, PAGE_WORDS, Page, TableLayer, kind,
+        root_word,
+    },
+    packet::Packet,
+    parse::parse,
+};
+
+/// Where the pages of one image live, and how to go through them.
+pub trait Pages {
+    /// A page by number; `None` behind the last one.
+    fn page(&self, number: u32) -> Option<&Page>;
+
+    /// Calls `body` until it says `false`, `times` times at the most. A method, because the kernel's
+    /// verifier would walk through every round of an ordinary loop.
+    fn repeat<F: FnMut() -> bool>(&self, times: u32, body: F);
+}
+
+impl Pages for [Page] {
+    fn page(&self, number: u32) -> Option<&Page> {
+        self.get(number as usize)
+    }
+
+    fn repeat<F: FnMut() -> bool>(&self, times: u32, mut body: F) {
+        for _ in 0..times {
+            if !body() {
+                break;
+            }
+        }
+    }
+}
+
+/// What happens to a frame, and who decided it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Verdict {
+    /// Pass or not.
+    pub verdict: LeafVerdict,
+    /// The layer that decided last.
+    pub layer: TableLayer,
+    /// Entry that decided in the Ethernet layer; valid if `fault` is [`Fault::None`].
+    pub ethernet: u32,
+    /// Entry that decided in the inet layer; valid if `layer` is [`TableLayer::Inet`].
+    pub inet: u32,
+    /// Set when neither rule nor default decided; the frame is dropped.
+    pub fault: Fault,
+}
+
+impl Verdict {
+    /// A frame that no rule got to see.
+    #[inline(always)]
+    pub const fn fault(fault: Fault) -> Self {
+        Self {
+            verdict: LeafVerdict::Drop,
+            layer: TableLayer::Ethernet,
+            ethernet: 0,
+            inet: 0,
+            fault,
+        }
+    }
+
+    /// The entry that decided.
+    #[inline(always)]
+    pub const fn entry(&self) -> u32 {
+        match self.layer {
+            TableLayer::Ethernet => self.ethernet,
+            TableLayer::Inet => self.inet,
+        }
+    }
+}
+
+/// Decides a frame. `fields` is working memory.
+#[inline(always)]
+pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized>(
+    packet: &P,
+    direction: FrameDirection,
+    record: &PortRecord,
+    image: &I,
+    fields: &mut Fields,
+) -> Verdict {
+    let Some(first) = image.page(0) else {
+        return Verdict::fault(Fault::NoImage);
+    };
+    let Some(headers) = parse(packet, fields) else {
+        return Verdict::fault(Fault::ShortFrame);
+    };
+    let class = forget(fields, headers.class as u64) as usize;
+    let root = |layer| NodeRef(word(first, root_word(direction, layer, class)));
+
+    let leaf = walk(image, first, root(TableLayer::Ethernet), fields, record);
+    if !leaf.is_leaf() || leaf.entry() >= record.entries {
+        return Verdict::fault(Fault::BadImage);
+    }
+    let mut verdict = Verdict {
+        verdict: leaf.verdict(),
+        layer: TableLayer::Ethernet,
+        ethernet: leaf.entry(),
+        inet: 0,
+        fault: Fault::None,
+    };
+    let inet = root(TableLayer::Inet);
+    let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
+    if !matches!(verdict.verdict, LeafVerdict::Accept) || no_inet {
+        return verdict;
+    }
+    let leaf = walk(image, first, inet, fields, record);
+    if !leaf.is_leaf() || leaf.entry() >= record.entries {
+        return Verdict::fault(Fault::BadImage);
+    }
+    verdict.layer = TableLayer::Inet;
+    verdict.verdict = leaf.verdict();
+    verdict.inet = leaf.entry();
+    verdict
+}
+
+/// Takes a number through memory, so that the verifier no longer knows which one it is. Otherwise it
+/// would walk all that follows once for each class of frames.
+#[inline(always)]
+fn forget(fields: &mut Fields, value: u64) -> u64 {
+    fields[FIELD_WORDS - 1] = value;
+    // SAFETY: a reference is valid to read from; volatile only so that it is not optimised away.
+    unsafe { core::ptr::read_volatile(&raw const fields[FIELD_WORDS - 1]) }
+}
+
+/// Goes from a root to a leaf. Yields something else only if the image is broken.
+#[inline(always)]
+fn walk<I: Pages + ?Sized>(
+    image: &I,
+    first: &Page,
+    root: NodeRef,
+    fields: &Fields,
+    record: &PortRecord,
+) -> NodeRef {
+    let mut node = root;
+    image.repeat(MAX_STEPS as u32, || {
+        if node.is_leaf() {
+            return false;
+        }
+        let number = node.0 / PAGE_WORDS as u32;
+        let page = if number == 0 {
+            first
+        } else {
+            match image.page(number) {
+                Some(page) => page,
+                None => return false,
+            }
+        };
+        node = step(page, node.0 as usize, fields, &record.slots);
+        true
+    });
+    node
+}
+
+#[inline(always)]
+fn word(page: &Page, at: usize) -> u32 {
+    page[at % PAGE_WORDS]
+}
+
+/// Takes one node's test.
+#[inline(always)]
+fn step(page: &Page, at: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> NodeRef {
+    let head = word(page, at);
+    let field = (head >> 8) as usize % FIELD_WORDS;
+    let argument = head >> 16;
+    let value = fields[field];
+    let child = match head & 0xff {
+        kind::EQUAL32 => {
+            let equal = value == u64::from(word(page, at + 1));
+            at + 2 + usize::from(!equal)
+        }
+        kind::EQUAL64 => {
+            let equal = value == wide(page, at + 1);
+            at + 3 + usize::from(!equal)
+        }
+        kind::SEARCH32 => {
+            let before = search(argument, |key| {
+                not_above(u64::from(word(page, at + 1 + key)), value)
+            });
+            at + (1 << (argument & 7)) + before
+        }
+        kind::SEARCH64 => {
+            let before = search(argument, |key| {
+                not_above(wide(page, at + 1 + 2 * key), value)
+            });
+            at + (2 << (argument & 7)) - 1 + before
+        }
+        kind::SLOTS => {
+            let hit = in_slots(slots, argument, 1, |slot, _| {
+                value & slot.mask == slot.value
+            });
+            at + 1 + usize::from(!hit)
+        }
+        kind::SLOT_PAIRS => {
+            let low = fields[(field + 1) % FIELD_WORDS];
+            let hit = in_slots(slots, argument, 2, |slot, next| {
+                value & slot.mask == slot.value && low & next.mask == next.value
+            });
+            at + 1 + usize::from(!hit)
+        }
+        // An unknown kind: make `walk` fail.
+        _ => return NodeRef(u32::MAX >> 1),
+    };
+    NodeRef(word(page, child))
+}
+
+#[inline(always)]
+fn wide(page: &Page, at: usize) -> u64 {
+    u64::from(word(page, at)) | u64::from(word(page, at + 1)) << 32
+}
+
+/// 1 if `key <= value`. Without a branch, which would double the verifier's work at each level.
+#[inline(always)]
+fn not_above(key: u64, value: u64) -> usize {
+    // The borrow of `value - key` (Hacker's Delight, section 2-13).
+    let borrow = (!value & key) | ((!value | key) & value.wrapping_sub(key));
+    (1 ^ (borrow >> 63)) as usize
+}
+
+/// Number of keys for which `passes` is 1, in a search of `levels` levels over sorted keys.
+#[inline(always)]
+fn search(levels: u32, passes: impl Fn(usize) -> usize) -> usize {
+    let mut before = 0;
+    let mut half = (1usize << (levels & 7)) >> 1;
+    for _ in 0..kind::MAX_LEVELS {
+        // Once `half` is 0 the remaining rounds read a key and add nothing.
+        before += half * passes((before + half).saturating_sub(1));
+        half >>= 1;
+    }
+    before
+}
+
+/// Whether `test` holds for one of a run of slots, `stride` slots each.
+#[inline(always)]
+fn in_slots(
+    slots: &[Slot; SLOTS],
+    argument: u32,
+    stride: usize,
+    test: impl Fn(&Slot, &Slot) -> bool,
+) -> bool {
+    let first = (argument & 0xff) as usize;
+    let count = (argument >> 8) as usize;
+    for i in 0..MAX_SLOT_RUN {
+        if i >= count {
+            break;
+        }
+        let at = first + i * stride;
+        if test(&slots[at % SLOTS], &slots[(at + 1) % SLOTS]) {
+            return true;
+        }
+    }
+    false
+}

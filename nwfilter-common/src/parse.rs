@@ -1,0 +1,489 @@
+//! The frame parser: finds the class of a frame and writes its fields. Decides nothing.
+
+use crate::{
+    class::{Class, ethertype, ip_protocol},
+    field::{Field, Fields},
+    packet::{Packet, Tag},
+};
+
+/// Where frames to the bridge group address go: spanning tree (IEEE 802.1D).
+pub const BRIDGE_GROUP_ADDRESS: u64 = 0x0180_c200_0000;
+
+/// Extension headers that are followed before a frame counts as broken.
+pub const MAX_EXTENSION_HEADERS: usize = 8;
+
+/// What the parser found, beside the fields.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Headers {
+    /// Which fields are valid, see [`Class::info`].
+    pub class: Class,
+    /// Offset of the transport header from the start of the frame, in bytes; 0 without one.
+    pub transport: u32,
+}
+
+impl Headers {
+    #[inline(always)]
+    const fn new(class: Class) -> Self {
+        Self {
+            class,
+            transport: 0,
+        }
+    }
+}
+
+const ETHERNET_LEN: usize = 14;
+const TAG_LEN: usize = 4;
+
+/// Parses a frame. `None` when it is shorter than an Ethernet header.
+#[inline(always)]
+pub fn parse<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
+    let ethernet: [u8; ETHERNET_LEN] = packet.read(0)?;
+    let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = ethernet;
+    let destination = u64::from_be_bytes([0, 0, d0, d1, d2, d3, d4, d5]);
+    let ether_type = u16::from_be_bytes([t0, t1]);
+    fields[Field::DstMac.index()] = destination;
+    fields[Field::SrcMac.index()] = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
+    if let Some(Tag { protocol, tci }) = packet.tag() {
+        return Some(tagged(
+            packet,
+            fields,
+            protocol,
+            Some((tci, ether_type)),
+            ETHERNET_LEN,
+        ));
+    }
+    fields[Field::EtherType.index()] = u64::from(ether_type);
+    Some(match ether_type {
+        ethertype::IPV4 => ipv4(packet, fields),
+        ethertype::IPV6 => ipv6(packet, fields),
+        ethertype::ARP => arp(packet, fields, [Class::Arp, Class::ArpShort, Class::ArpCut]),
+        ethertype::RARP => arp(
+            packet,
+            fields,
+            [Class::Rarp, Class::RarpShort, Class::RarpCut],
+        ),
+        ethertype::VLAN => {
+            let tag = packet
+                .read(ETHERNET_LEN)
+                .map(|[c0, c1, e0, e1]: [u8; TAG_LEN]| {
+                    (u16::from_be_bytes([c0, c1]), u16::from_be_bytes([e0, e1]))
+                });
+            tagged(packet, fields, ethertype::VLAN, tag, ETHERNET_LEN + TAG_LEN)
+        }
+        length if length < ethertype::MIN && destination == BRIDGE_GROUP_ADDRESS => {
+            Headers::new(bpdu(packet, fields, ETHERNET_LEN).untagged())
+        }
+        _ => Headers::new(Class::Other),
+    })
+}
+
+/// A frame with a tag: `tag` is its control information and the type behind it, `payload` the
+/// offset of what follows that type.
+#[inline(always)]
+fn tagged<P: Packet + ?Sized>(
+    packet: &P,
+    fields: &mut Fields,
+    protocol: u16,
+    tag: Option<(u16, u16)>,
+    payload: usize,
+) -> Headers {
+    fields[Field::EtherType.index()] = u64::from(protocol);
+    if protocol != ethertype::VLAN {
+        return Headers::new(Class::Other);
+    }
+    let Some((tci, encapsulated)) = tag else {
+        return Headers::new(Class::VlanShort);
+    };
+    fields[Field::VlanId.index()] = u64::from(tci & 0x0fff);
+    fields[Field::VlanEncap.index()] = u64::from(encapsulated);
+    let bridge_group = fields[Field::DstMac.index()] == BRIDGE_GROUP_ADDRESS;
+    if bridge_group && encapsulated < ethertype::MIN {
+        return Headers::new(bpdu(packet, fields, payload).tagged());
+    }
+    Headers::new(Class::Vlan)
+}
+
+/// What a frame to the bridge group address turned out to be.
+#[derive(Clone, Copy)]
+enum Bpdu {
+    No,
+    Config,
+    Other,
+    ConfigShort,
+    Short,
+}
+
+impl Bpdu {
+    #[inline(always)]
+    const fn untagged(self) -> Class {
+        match self {
+            Self::No => Class::Other,
+            Self::Config => Class::StpConfig,
+            Self::Other => Class::StpOther,
+            Self::ConfigShort => Class::StpConfigShort,
+            Self::Short => Class::StpShort,
+        }
+    }
+
+    #[inline(always)]
+    const fn tagged(self) -> Class {
+        match self {
+            Self::No => Class::Vlan,
+            Self::Config => Class::VlanStpConfig,
+            Self::Other => Class::VlanStpOther,
+            Self::ConfigShort => Class::VlanStpConfigShort,
+            Self::Short => Class::VlanStpShort,
+        }
+    }
+}
+
+/// Reads a BPDU (IEEE 802.1D section 9.3) behind its LLC header.
+#[inline(always)]
+fn bpdu<P: Packet + ?Sized>(packet: &P, fields: &mut Fields, at: usize) -> Bpdu {
+    // LLC 42 42 03, protocol identifier 0, version, type.
+    let Some([0x42, 0x42, 0x03, 0, 0, _version, kind]) = packet.read::<7>(at) else {
+        return if packet.len() < at + 7 {
+            Bpdu::Short
+        } else {
+            Bpdu::No
+        };
+    };
+    fields[Field::StpType.index()] = u64::from(kind);
+    if kind != 0 {
+        return Bpdu::Other;
+    }
+    let Some(flags_and_root) = packet.read::<9>(at + 7) else {
+        return Bpdu::ConfigShort;
+    };
+    let Some(cost_and_sender) = packet.read::<12>(at + 16) else {
+        return Bpdu::ConfigShort;
+    };
+    let Some(timers) = packet.read::<10>(at + 28) else {
+        return Bpdu::ConfigShort;
+    };
+    let [flags, p0, p1, r0, r1, r2, r3, r4, r5] = flags_and_root;
+    fields[Field::StpFlags.index()] = u64::from(flags);
+    fields[Field::StpRootPriority.index()] = u64::from(u16::from_be_bytes([p0, p1]));
+    fields[Field::StpRootAddress.index()] = u64::from_be_bytes([0, 0, r0, r1, r2, r3, r4, r5]);
+    let [c0, c1, c2, c3, p0, p1, s0, s1, s2, s3, s4, s5] = cost_and_sender;
+    fields[Field::StpRootCost.index()] = u64::from(u32::from_be_bytes([c0, c1, c2, c3]));
+    fields[Field::StpSenderPriority.index()] = u64::from(u16::from_be_bytes([p0, p1]));
+    fields[Field::StpSenderAddress.index()] = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
+    let [p0, p1, a0, a1, m0, m1, h0, h1, f0, f1] = timers;
+    fields[Field::StpPort.index()] = u64::from(u16::from_be_bytes([p0, p1]));
+    fields[Field::StpAge.index()] = u64::from(u16::from_be_bytes([a0, a1]));
+    fields[Field::StpMaxAge.index()] = u64::from(u16::from_be_bytes([m0, m1]));
+    fields[Field::StpHelloTime.index()] = u64::from(u16::from_be_bytes([h0, h1]));
+    fields[Field::StpForwardDelay.index()] = u64::from(u16::from_be_bytes([f0, f1]));
+    Bpdu::Config
+}
+
+/// ARP and RARP (RFC 826, RFC 903). `classes`: whole, without addresses, without anything.
+#[inline(always)]
+fn arp<P: Packet + ?Sized>(packet: &P, fields: &mut Fields, classes: [Class; 3]) -> Headers {
+    const FIXED: usize = 8;
+    let [whole, short, cut] = classes;
+    let Some([h0, h1, p0, p1, hardware_len, protocol_len, o0, o1]) =
+        packet.read::<FIXED>(ETHERNET_LEN)
+    else {
+        return Headers::new(cut);
+    };
+    let hardware = u16::from_be_bytes([h0, h1]);
+    let protocol = u16::from_be_bytes([p0, p1]);
+    fields[Field::ArpHwType.index()] = u64::from(hardware);
+    fields[Field::ArpProtocol.index()] = u64::from(protocol);
+    fields[Field::ArpOpcode.index()] = u64::from(u16::from_be_bytes([o0, o1]));
+    let macs = hardware == 1 && hardware_len == 6;
+    let ips = protocol == ethertype::IPV4 && protocol_len == 4;
+    fields[Field::ArpMacs.index()] = u64::from(macs);
+    fields[Field::ArpIps.index()] = u64::from(ips);
+
+    let hardware_len = usize::from(hardware_len);
+    let protocol_len = usize::from(protocol_len);
+    let sender_mac = ETHERNET_LEN + FIXED;
+    let sender_ip = sender_mac + hardware_len;
+    let target_mac = sender_ip + protocol_len;
+    let target_ip = target_mac + hardware_len;
+    if target_ip + protocol_len > packet.len() {
+        return Headers::new(short);
+    }
+    if macs {
+        let (Some(sender), Some(target)) =
+            (packet.read::<6>(sender_mac), packet.read::<6>(target_mac))
+        else {
+            return Headers::new(short);
+        };
+        fields[Field::ArpSrcMac.index()] = mac(sender);
+        fields[Field::ArpDstMac.index()] = mac(target);
+    }
+    if ips {
+        let (Some(sender), Some(target)) =
+            (packet.read::<4>(sender_ip), packet.read::<4>(target_ip))
+        else {
+            return Headers::new(short);
+        };
+        fields[Field::ArpSrcIp.index()] = u64::from(u32::from_be_bytes(sender));
+        fields[Field::ArpDstIp.index()] = u64::from(u32::from_be_bytes(target));
+        fields[Field::ArpGratuitous.index()] = u64::from(sender == target);
+    }
+    Headers::new(whole)
+}
+
+#[inline(always)]
+fn mac([a, b, c, d, e, f]: [u8; 6]) -> u64 {
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
+/// The classes of one IP version.
+struct IpClasses {
+    tcp: Class,
+    udp: Class,
+    icmp: Class,
+    ports: Class,
+    other: Class,
+    short: Class,
+}
+
+const IP4: IpClasses = IpClasses {
+    tcp: Class::Ip4Tcp,
+    udp: Class::Ip4Udp,
+    icmp: Class::Ip4Icmp,
+    ports: Class::Ip4Ports,
+    other: Class::Ip4Other,
+    short: Class::Ip4Short,
+};
+
+const IP6: IpClasses = IpClasses {
+    tcp: Class::Ip6Tcp,
+    udp: Class::Ip6Udp,
+    icmp: Class::Ip6Icmp,
+    ports: Class::Ip6Ports,
+    other: Class::Ip6Other,
+    short: Class::Ip6Short,
+};
+
+/// IPv4 (RFC 791).
+#[inline(always)]
+fn ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
+    const MIN: usize = 20;
+    let Some(header) = packet.read::<MIN>(ETHERNET_LEN) else {
+        return Headers::new(Class::Ip4Bad);
+    };
+    let [
+        first,
+        tos,
+        t0,
+        t1,
+        _,
+        _,
+        f0,
+        f1,
+        _,
+        protocol,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = header;
+    let header_len = usize::from(first & 0x0f) * 4;
+    // A GSO packet over 64 KiB has no total length (kernel commit b1a78b9b9886, "BIG TCP").
+    let total_len = match u16::from_be_bytes([t0, t1]) {
+        0 if packet.len() > 0xffff => packet.len() - ETHERNET_LEN,
+        len => usize::from(len),
+    };
+    let end = ETHERNET_LEN + header_len;
+    if first >> 4 != 4 || header_len < MIN || total_len < header_len || end > packet.len() {
+        return Headers::new(Class::Ip4Bad);
+    }
+    fields[Field::TrafficClass.index()] = u64::from(tos);
+    fields[Field::IpProtocol.index()] = u64::from(protocol);
+    fields[Field::Ip4Src.index()] = u64::from(u32::from_be_bytes([s0, s1, s2, s3]));
+    fields[Field::Ip4Dst.index()] = u64::from(u32::from_be_bytes([d0, d1, d2, d3]));
+    if u16::from_be_bytes([f0, f1]) & 0x1fff != 0 {
+        return Headers::new(Class::Ip4Fragment);
+    }
+    let payload_len = total_len - header_len;
+    if header_len == MIN {
+        // The usual case with an offset that the compiler knows.
+        transport(
+            packet,
+            fields,
+            &IP4,
+            protocol,
+            ETHERNET_LEN + MIN,
+            payload_len,
+        )
+    } else {
+        transport(packet, fields, &IP4, protocol, end, payload_len)
+    }
+}
+
+/// IPv6 (RFC 8200). Hop-by-hop, routing, destination options and fragment headers are followed;
+/// AH and ESP count as upper-layer protocols.
+#[inline(always)]
+fn ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
+    const LEN: usize = 40;
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION: u8 = 60;
+    let Some([first, second, _, _, l0, l1, mut next, _]) = packet.read::<8>(ETHERNET_LEN) else {
+        return Headers::new(Class::Ip6Bad);
+    };
+    let (Some(source), Some(destination)) = (
+        packet.read::<16>(ETHERNET_LEN + 8),
+        packet.read::<16>(ETHERNET_LEN + 24),
+    ) else {
+        return Headers::new(Class::Ip6Bad);
+    };
+    if first >> 4 != 6 {
+        return Headers::new(Class::Ip6Bad);
+    }
+    let [high, low] = halves(source);
+    fields[Field::Ip6SrcHigh.index()] = high;
+    fields[Field::Ip6SrcLow.index()] = low;
+    let [high, low] = halves(destination);
+    fields[Field::Ip6DstHigh.index()] = high;
+    fields[Field::Ip6DstLow.index()] = low;
+    fields[Field::TrafficClass.index()] = u64::from(first << 4 | second >> 4);
+
+    let start = ETHERNET_LEN + LEN;
+    // A jumbogram or GSO packet over 64 KiB has no payload length.
+    let end = match u16::from_be_bytes([l0, l1]) {
+        0 if packet.len() > 0xffff => packet.len(),
+        len => start + usize::from(len),
+    };
+    if !matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
+        return upper_layer(packet, fields, next, start, end);
+    }
+    let mut at = start;
+    for _ in 0..MAX_EXTENSION_HEADERS {
+        let len = match next {
+            HOP_BY_HOP | ROUTING | DESTINATION => {
+                let Some([following, units]) = packet.read::<2>(at) else {
+                    return Headers::new(Class::Ip6Chain);
+                };
+                next = following;
+                (usize::from(units) + 1) * 8
+            }
+            FRAGMENT => {
+                let Some([following, _, f0, f1]) = packet.read::<4>(at) else {
+                    return Headers::new(Class::Ip6Chain);
+                };
+                next = following;
+                if u16::from_be_bytes([f0, f1]) & 0xfff8 != 0 {
+                    fields[Field::IpProtocol.index()] = u64::from(next);
+                    let options = matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION);
+                    let class = if options {
+                        Class::Ip6Chain
+                    } else {
+                        Class::Ip6Fragment
+                    };
+                    return Headers::new(class);
+                }
+                8
+            }
+            _ => return upper_layer(packet, fields, next, at, end),
+        };
+        at += len;
+        if at > end || at > packet.len() {
+            return Headers::new(Class::Ip6Chain);
+        }
+    }
+    if matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
+        return Headers::new(Class::Ip6Chain);
+    }
+    upper_layer(packet, fields, next, at, end)
+}
+
+#[inline(always)]
+fn halves(address: [u8; 16]) -> [u64; 2] {
+    let value = u128::from_be_bytes(address);
+    [(value >> 64) as u64, value as u64]
+}
+
+#[inline(always)]
+fn upper_layer<P: Packet + ?Sized>(
+    packet: &P,
+    fields: &mut Fields,
+    protocol: u8,
+    at: usize,
+    end: usize,
+) -> Headers {
+    if protocol == ip_protocol::NONE {
+        return Headers::new(Class::Ip6None);
+    }
+    fields[Field::IpProtocol.index()] = u64::from(protocol);
+    transport(packet, fields, &IP6, protocol, at, end.saturating_sub(at))
+}
+
+/// The transport header at `at`, of which `available` bytes belong to the IP packet.
+#[inline(always)]
+fn transport<P: Packet + ?Sized>(
+    packet: &P,
+    fields: &mut Fields,
+    classes: &IpClasses,
+    protocol: u8,
+    at: usize,
+    available: usize,
+) -> Headers {
+    let v6 = classes.other.is_ip6();
+    let class = match protocol {
+        ip_protocol::TCP => match packet.read::<20>(at) {
+            Some(header) if available >= 20 => {
+                let [s0, s1, d0, d1, ..] = header;
+                fields[Field::SrcPort.index()] = u64::from(u16::from_be_bytes([s0, s1]));
+                fields[Field::DstPort.index()] = u64::from(u16::from_be_bytes([d0, d1]));
+                fields[Field::TcpFlags.index()] = u64::from(header[13] & 0x3f);
+                classes.tcp
+            }
+            _ => classes.short,
+        },
+        ip_protocol::UDP | ip_protocol::UDPLITE | ip_protocol::SCTP | ip_protocol::DCCP => {
+            match packet.read::<8>(at) {
+                Some([s0, s1, d0, d1, ..]) if available >= 8 => {
+                    fields[Field::SrcPort.index()] = u64::from(u16::from_be_bytes([s0, s1]));
+                    fields[Field::DstPort.index()] = u64::from(u16::from_be_bytes([d0, d1]));
+                    if protocol == ip_protocol::UDP {
+                        classes.udp
+                    } else {
+                        classes.ports
+                    }
+                }
+                _ => classes.short,
+            }
+        }
+        ip_protocol::ICMP if !v6 => icmp(packet, fields, classes, at, available),
+        ip_protocol::ICMPV6 if v6 => icmp(packet, fields, classes, at, available),
+        _ => classes.other,
+    };
+    Headers {
+        class,
+        transport: at as u32,
+    }
+}
+
+/// ICMP (RFC 792) and ICMPv6 (RFC 4443): type, code, checksum, and four bytes that depend on those.
+#[inline(always)]
+fn icmp<P: Packet + ?Sized>(
+    packet: &P,
+    fields: &mut Fields,
+    classes: &IpClasses,
+    at: usize,
+    available: usize,
+) -> Class {
+    match packet.read::<8>(at) {
+        Some([kind, code, ..]) if available >= 8 => {
+            fields[Field::IcmpType.index()] = u64::from(kind);
+            fields[Field::IcmpCode.index()] = u64::from(code);
+            classes.icmp
+        }
+        _ => classes.short,
+    }
+}

@@ -1,0 +1,138 @@
+//! The maps, and the few ways in which the program touches them. Their layout is defined in
+//! `nwfilter-common`; userspace finds them by name.
+
+use core::{arch::asm, ffi::c_void};
+
+use aya_ebpf::{
+    btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
+    helpers::bpf_loop,
+    macros::btf_map,
+};
+use nwfilter_common::{
+    Counter, DropEvent, EVENTS_BYTES, Fields, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES,
+    MAX_PORTS, PORT_INDEX_LEN, Page, Pages, PortIndex, PortRecord,
+};
+
+use crate::packet::SkBuff;
+
+/// `BPF_F_INNER_MAP`: images may have any number of pages (kernel commit 4a8f87e60f6d).
+const INNER_MAP: usize = 1 << 12;
+
+#[btf_map]
+static GLOBALS: Array<u64, GLOBAL_COUNT> = Array::new();
+#[btf_map]
+static PORT_INDEX: Array<PortIndex, PORT_INDEX_LEN> = Array::new();
+#[btf_map]
+static PORT_HASH: HashMap<u32, u32, MAX_PORTS> = HashMap::new();
+#[btf_map]
+static PORTS: Array<PortRecord, { 2 * MAX_PORTS }> = Array::new();
+#[btf_map]
+static IMAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::new();
+#[btf_map]
+static COUNTERS: Array<Counter, MAX_COUNTERS> = Array::new();
+#[btf_map]
+static SCRATCH: PerCpuArray<Fields, 1> = PerCpuArray::new();
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<DropEvent, EVENTS_BYTES> = RingBuf::new();
+
+/// A port and the record that holds now.
+pub(crate) struct Port {
+    pub(crate) number: u32,
+    pub(crate) record: &'static PortRecord,
+}
+
+/// The port behind an interface.
+#[inline(always)]
+pub(crate) fn port(ifindex: u32) -> Option<Port> {
+    let index = PORT_INDEX.get(ifindex % PORT_INDEX_LEN as u32)?;
+    let number = if index.ifindex == ifindex {
+        index.port
+    } else {
+        // SAFETY: a number that is replaced while we read it belongs to another port, whose record
+        // the check below refuses.
+        unsafe { *PORT_HASH.get(&ifindex)? }
+    };
+    let generation = *GLOBALS.get(Global::Generation as u32)? as u32 & 1;
+    let record = PORTS.get(number * 2 + generation)?;
+    (record.ifindex == ifindex).then_some(Port { number, record })
+}
+
+/// An image by its number.
+pub(crate) struct Image(pub(crate) u32);
+
+impl Pages for Image {
+    #[inline(always)]
+    fn page(&self, number: u32) -> Option<&Page> {
+        IMAGES.get_value(self.0, &number)
+    }
+
+    #[inline(always)]
+    fn repeat<F: FnMut() -> bool>(&self, times: u32, mut body: F) {
+        // SAFETY: the kernel calls `round::<F>` while this call lasts, with the pointer to `body`.
+        unsafe {
+            bpf_loop(times, round::<F> as *mut c_void, (&raw mut body).cast(), 0);
+        }
+    }
+}
+
+/// One round of [`Pages::repeat`]; non-zero ends the loop.
+///
+/// # Safety
+///
+/// `body` points to an `F` that nothing else uses.
+unsafe extern "C" fn round<F: FnMut() -> bool>(_index: u32, body: *mut c_void) -> i64 {
+    // SAFETY: see above.
+    let body = unsafe { &mut *body.cast::<F>() };
+    i64::from(!body())
+}
+
+/// This CPU's working memory.
+#[inline(always)]
+pub(crate) fn fields() -> Option<&'static mut Fields> {
+    let fields = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: nothing else refers to this CPU's element while the program runs: TC programs run with
+    // bottom halves disabled and do not nest.
+    Some(unsafe { &mut *fields })
+}
+
+/// Adds a frame to a counter.
+#[inline(always)]
+pub(crate) fn count(index: u32, packet: &SkBuff<'_>) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(index) {
+        // SAFETY: the pointer is to an element of the array, which lives as long as the program.
+        unsafe {
+            add(&raw mut (*counter).packets, packet.segments());
+            add(&raw mut (*counter).bytes, packet.wire_len());
+        }
+    }
+}
+
+/// Whether somebody reads events.
+#[inline(always)]
+pub(crate) fn events_wanted() -> bool {
+    GLOBALS
+        .get(Global::Events as u32)
+        .is_some_and(|wanted| *wanted != 0)
+}
+
+/// Counts an event that was lost.
+#[inline(always)]
+pub(crate) fn event_lost() {
+    if let Some(lost) = GLOBALS.get_ptr_mut(Global::LostEvents as u32) {
+        // SAFETY: as in `count`.
+        unsafe { add(lost, 1) };
+    }
+}
+
+/// Adds atomically. The target has no read-modify-write atomics in `core`.
+///
+/// # Safety
+///
+/// `target` points to a word of a map.
+#[inline(always)]
+unsafe fn add(target: *mut u64, value: u64) {
+    // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.
+    unsafe {
+        asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) target, in(reg) value, options(nostack));
+    }
+}
