@@ -270,24 +270,10 @@ impl Extension {
 pub fn tcp(source: u16, destination: u16, flags: u8, options: &[u8]) -> Vec<u8> {
     let words = 5 + options.len().div_ceil(4);
     let mut segment = ports(source, destination);
-    segment.extend([
-        0,
-        0,
-        0,
-        1,
-        0,
-        0,
-        0,
-        0,
-        (words << 4) as u8,
-        flags,
-        0xff,
-        0xff,
-        0,
-        0,
-        0,
-        0,
-    ]);
+    segment.extend(1_u32.to_be_bytes()); // sequence
+    segment.extend(0_u32.to_be_bytes()); // acknowledgment
+    segment.extend([(words << 4) as u8, flags]);
+    segment.extend([0xff, 0xff, 0, 0, 0, 0]); // window, checksum, urgent
     segment.extend(options);
     segment.resize(words * 4, 0);
     segment

@@ -12,8 +12,7 @@ mod rule;
 mod sequence;
 #[cfg(test)]
 mod tests;
-
-use std::fmt;
+mod text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -28,8 +27,6 @@ use proptest::{prelude::*, strategy::Union};
 
 pub use filter::FilterText;
 pub use sequence::Sent;
-
-use crate::judge::FrameDirection;
 
 /// What to generate.
 #[derive(Clone, Copy, Debug)]
@@ -223,36 +220,5 @@ impl Theme {
             Self::Arp => &[P::None, P::Mac, P::Arp, P::Arp, P::Arp, P::Rarp],
             Self::Tags => &[P::None, P::Mac, P::Mac, P::Vlan, P::Vlan, P::Stp, P::Stp],
         }
-    }
-}
-
-impl fmt::Display for Case {
-    /// The documents as they are, then one line per frame: direction, seconds since the first frame,
-    /// hex.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for filter in &self.filters {
-            f.write_str(&filter.xml)?;
-        }
-        f.write_str(&self.binding)?;
-        let start = self.frames.first().map_or(0, |frame| frame.now);
-        for frame in &self.frames {
-            let direction = match frame.direction {
-                FrameDirection::In => "in",
-                FrameDirection::Out => "out",
-            };
-            write!(f, "{direction} {} ", (frame.now - start) / 1_000_000_000)?;
-            for byte in &frame.bytes {
-                write!(f, "{byte:02x}")?;
-            }
-            f.write_str("\n")?;
-        }
-        Ok(())
-    }
-}
-
-/// As [`Display`](fmt::Display): proptest shows a failing case this way.
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n{self}")
     }
 }

@@ -51,7 +51,9 @@ fn play(steps: Vec<(Step, Option<u64>)>) -> Vec<Sent> {
     let mut sent: Vec<Sent> = Vec::new();
     let mut now = 1_000_000_000_000;
     for (step, pause) in steps {
-        now += pause.unwrap_or(0) * 1_000_000_000;
+        if !sent.is_empty() {
+            now += pause.unwrap_or(0) * 1_000_000_000;
+        }
         let earlier = |index: &Index| (!sent.is_empty()).then(|| index.get(&sent));
         let frame = match &step {
             Step::Fresh(direction, bytes) => Some((*direction, bytes.clone())),

@@ -13,7 +13,7 @@ use proptest::{
 };
 
 use super::*;
-use crate::judge::{Cause, Judge, Verdict};
+use crate::judge::{Cause, FrameDirection, Judge, Verdict};
 
 const BOTH: [Semantics; 2] = [Semantics::Strict, Semantics::Libvirt];
 
@@ -270,6 +270,35 @@ proptest! {
             };
             prop_assert_eq!(judge(), judge());
         }
+    }
+}
+
+#[test]
+fn cases_are_read_back() {
+    for case in cases(40, Options::new(Semantics::Libvirt)) {
+        assert_eq!(case.to_string().parse::<Case>().unwrap(), case);
+    }
+    let comment = format!("# why\n\n{}", cases(1, Options::new(Semantics::Strict))[0]);
+    assert!(comment.parse::<Case>().is_ok());
+    for wrong in [
+        "",
+        "<filterbinding>",
+        "<filterbinding></filterbinding>\nup 1 00",
+    ] {
+        assert!(wrong.parse::<Case>().is_err(), "{wrong}");
+    }
+    for (frame, error) in [
+        ("in 1 0", "pairs"),
+        ("in 1 0g", "hexadecimal"),
+        ("in x 00", "seconds"),
+        ("in 1", "direction"),
+    ] {
+        let text = format!("<filterbinding></filterbinding>\n{frame}");
+        let found = format!("{:#}", text.parse::<Case>().unwrap_err());
+        assert!(
+            found.starts_with("line 2: ") && found.contains(error),
+            "{found}"
+        );
     }
 }
 
