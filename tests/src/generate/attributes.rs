@@ -122,8 +122,12 @@ fn macs() -> Values {
     )
 }
 
-fn mac_masks() -> Values {
-    shown(pool::MAC_MASKS)
+fn mac_masks(options: Options) -> Values {
+    match options.semantics {
+        Semantics::Strict => shown(pool::MAC_MASKS),
+        // Without any bit, ebtables refuses it.
+        Semantics::Libvirt => shown(&pool::MAC_MASKS[1..]),
+    }
 }
 
 fn v4(local: bool) -> Values {
@@ -170,18 +174,18 @@ fn ethernet(element: Protocol, local: bool, options: Options) -> Groups {
         Attr::SrcMacAddr,
         macs(),
         Attr::SrcMacMask,
-        mac_masks(),
+        mac_masks(options),
     )];
     if element != Protocol::Stp {
         groups.push(with(
             Attr::DstMacAddr,
             macs(),
             Attr::DstMacMask,
-            mac_masks(),
+            mac_masks(options),
         ));
     }
     if options.ignored_combinations {
-        groups.push(one(Attr::SrcMacMask, mac_masks()));
+        groups.push(one(Attr::SrcMacMask, mac_masks(options)));
     }
     let ethertypes = || numbers(pool::ETHERTYPES.to_vec());
     let names = ["arp", "ipv4", "IPv6", "rarp", "vlan"];
@@ -215,13 +219,13 @@ fn stp(options: Options) -> Groups {
             Attr::RootAddress,
             macs(),
             Attr::RootAddressMask,
-            mac_masks(),
+            mac_masks(options),
         ),
         with(
             Attr::SenderAddress,
             macs(),
             Attr::SenderAddressMask,
-            mac_masks(),
+            mac_masks(options),
         ),
     ];
     let shorts = [0_u32, 1, 0x100, 0x8000, 0x8001, 0xffff];
@@ -374,8 +378,18 @@ fn inet(element: Protocol, family: Family, local: bool, options: Options) -> Gro
     ];
     let mut groups = vec![
         one(Attr::SrcMacAddr, macs()),
-        with(Attr::SrcMacAddr, macs(), Attr::SrcMacMask, mac_masks()),
-        with(Attr::DstMacAddr, macs(), Attr::DstMacMask, mac_masks()),
+        with(
+            Attr::SrcMacAddr,
+            macs(),
+            Attr::SrcMacMask,
+            mac_masks(options),
+        ),
+        with(
+            Attr::DstMacAddr,
+            macs(),
+            Attr::DstMacMask,
+            mac_masks(options),
+        ),
         with(Attr::SrcIpAddr, ips.clone(), Attr::SrcIpMask, masks.clone()),
         with(Attr::DstIpAddr, ips.clone(), Attr::DstIpMask, masks.clone()),
         address_range(Attr::SrcIpFrom, Attr::SrcIpTo, family, true),

@@ -20,13 +20,13 @@ pub const MACS: &[MacAddr] = &[
     MacAddr([0; 6]),
 ];
 
-/// MAC masks.
+/// MAC masks; the first one has no bit.
 pub const MAC_MASKS: &[MacAddr] = &[
+    MacAddr([0; 6]),
     MacAddr::BROADCAST,
     MacAddr([0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]),
     MacAddr([0xff, 0xff, 0xff, 0, 0, 0]),
     MacAddr([0x80, 0, 0, 0, 0, 0]),
-    MacAddr([0; 6]),
 ];
 
 /// IPv4 addresses; the first ones are used most.

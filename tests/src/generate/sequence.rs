@@ -41,7 +41,11 @@ pub(super) fn sequence(options: Options, theme: Theme) -> BoxedStrategy<Vec<Sent
     ];
     // Long enough to outlive this or that entry, and off its exact end.
     let pauses = prop::sample::select(vec![1_u64, 25, 31, 125, 215, 605, 432_005]);
-    let pause = option::weighted(if options.time { 0.08 } else { 0.0 }, pauses);
+    let pause = if options.time {
+        option::weighted(0.08, pauses).boxed()
+    } else {
+        Just(None).boxed()
+    };
     vec((step, pause), 1..=options.frames)
         .prop_map(play)
         .boxed()

@@ -274,6 +274,40 @@ proptest! {
 }
 
 #[test]
+fn options_are_kept() {
+    let without = Options {
+        inet: false,
+        limits: false,
+        time: false,
+        frames: 3,
+        ..Options::new(Semantics::Strict)
+    };
+    for case in cases(60, without) {
+        assert!(case.frames.len() <= 3);
+        assert!(
+            case.frames
+                .windows(2)
+                .all(|pair| pair[0].now == pair[1].now)
+        );
+        let instances = case.resolve(Semantics::Strict).unwrap();
+        assert!(
+            instances
+                .iter()
+                .all(|instance| instance.protocol.layer() == Layer::Ethernet)
+        );
+    }
+    let inet = Options {
+        inet: true,
+        ..without
+    };
+    assert!(
+        cases(60, inet)
+            .iter()
+            .all(|case| !case.to_string().contains("connlimit"))
+    );
+}
+
+#[test]
 fn cases_are_read_back() {
     for case in cases(40, Options::new(Semantics::Libvirt)) {
         assert_eq!(case.to_string().parse::<Case>().unwrap(), case);
