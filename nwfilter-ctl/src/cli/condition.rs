@@ -87,7 +87,11 @@ fn values(field: Field, set: &ValueSet) -> String {
     let described: Vec<String> = set
         .intervals()
         .iter()
-        .map(|&(low, high)| interval(field, low, high))
+        .flat_map(|&(low, high)| match field {
+            // Names have no order.
+            Field::CtState | Field::TcpFlags => (low..=high).map(|one| value(field, one)).collect(),
+            _ => vec![interval(field, low, high)],
+        })
         .collect();
     braced(&described)
 }
@@ -249,6 +253,11 @@ mod tests {
         assert_eq!(of(Field::Ip4Src, net), "source IPv4 = 10.0.0.0/8");
         let odd = ValueSet::range(0x0a00_0001, 0x0a00_0002);
         assert_eq!(of(Field::Ip4Src, odd), "source IPv4 = 10.0.0.1-10.0.0.2");
+        let answered = ValueSet::from_values([0, 1]);
+        assert_eq!(
+            of(Field::CtState, answered),
+            "connection = {new, established}"
+        );
         assert_eq!(
             of(Field::TcpFlags, ValueSet::single(0x12)),
             "TCP flags = SYN+ACK"

@@ -98,7 +98,11 @@ impl Context<'_> {
                     "`{text}`, value {index} of variable `{variable}`, does not fit `{attr}`"
                 );
                 let at = |span| {
-                    Diagnostic::new(Code::UnfitValue, span, message.clone()).label(reason.as_str())
+                    let found = Diagnostic::new(Code::UnfitValue, span, message.clone());
+                    match reason.strip_prefix("expected ") {
+                        Some(expected) => found.expected(expected),
+                        None => found.label(reason.as_str()),
+                    }
                 };
                 match self.parameter(variable, text) {
                     Some(span) => {
