@@ -27,7 +27,7 @@ pub(super) fn condition(condition: &Condition, slots: &[Slot]) -> String {
             format!(
                 "{} {sign} {}",
                 subject(test.field),
-                slot_values(test, slots)
+                slot_values(*test, slots)
             )
         }
     }
@@ -42,11 +42,12 @@ pub(super) const fn subject(field: Field) -> &'static str {
     }
 }
 
-fn slot_values(test: &SlotTest, slots: &[Slot]) -> String {
+fn slot_values(test: SlotTest, slots: &[Slot]) -> String {
     let stride = usize::from(test.stride());
     let numbers = (0..usize::from(test.count)).map(|nth| usize::from(test.first) + nth * stride);
     let described: Vec<String> = numbers.map(|at| slot(test.field, at, slots)).collect();
-    let last = usize::from(test.first) + usize::from(test.count) * stride - 1;
+    let after = usize::from(test.first) + usize::from(test.count) * stride;
+    let last = after.saturating_sub(1);
     let range = if last > usize::from(test.first) {
         format!("slots {}-{last}", test.first)
     } else {

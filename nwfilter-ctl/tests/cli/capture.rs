@@ -38,8 +38,8 @@ fn pcap_with(order: Order, magic: u32, link: u32, frames: &[(Vec<u8>, usize)]) -
     let mut file = order.u32(magic).to_vec();
     file.extend([order.u16(2), order.u16(4)].concat());
     file.extend([0, 0, 65535, link].map(|word| order.u32(word)).concat());
-    for (frame, length) in frames {
-        let words = [1, 0, frame.len() as u32, *length as u32];
+    for (nth, (frame, length)) in (0..).zip(frames) {
+        let words = [1 + nth, nth, frame.len() as u32, *length as u32];
         file.extend(words.map(|word| order.u32(word)).concat());
         file.extend(frame);
     }
@@ -177,6 +177,54 @@ fn pcapng_flags_tell_the_direction() {
             "{given:?}"
         );
     }
+}
+
+/// The titles of all frames as people see them.
+fn titles(file: &[u8]) -> Vec<String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("capture");
+    std::fs::write(&path, file).unwrap();
+    let ran = run(["explain", CLEAN_TRAFFIC, "--pcap", path.to_str().unwrap()]);
+    let titles = ran.stdout.lines().filter(|line| line.starts_with("frame "));
+    titles.map(Into::into).collect()
+}
+
+#[test]
+fn times_count_from_the_first_frame() {
+    let frame = arp(MAC, IP);
+    let whole = vec![(frame.clone(), frame.len()); 3];
+    for (magic, second) in [(0xa1b2_c3d4, "1.000001"), (0xa1b2_3c4d, "1.000000")] {
+        let titles = titles(&pcap_with(Order::BIG, magic, 1, &whole));
+        assert_eq!(titles[0], "frame 0, at 0.000000 s, out, 42 bytes");
+        assert_eq!(titles[1], format!("frame 1, at {second} s, out, 42 bytes"));
+    }
+
+    // Times in 1/1024 s, offset by 5 s.
+    let order = Order::LITTLE;
+    let mut body = [&order.u16(1)[..], &[0; 2], &order.u32(0)].concat();
+    body.extend([&order.u16(9)[..], &order.u16(1), &[0x80 | 10, 0, 0, 0]].concat());
+    body.extend(
+        [
+            &order.u16(14)[..],
+            &order.u16(8),
+            &5u64.to_le_bytes(),
+            &[0; 4],
+        ]
+        .concat(),
+    );
+    let mut file = [section(order), block(order, 1, &body)].concat();
+    for time in [100, 100 + 512] {
+        let mut body = [0, 0, time, 42, 42].map(|word| order.u32(word)).concat();
+        body.extend(&frame);
+        file.extend(block(order, 6, &body));
+    }
+    file.extend(simple_packet(order, &frame));
+    let expected = [
+        "frame 0, at 0.000000 s, out, 42 bytes",
+        "frame 1, at 0.500000 s, out, 42 bytes",
+        "frame 2, out, 42 bytes",
+    ];
+    assert_eq!(titles(&file), expected);
 }
 
 #[test]

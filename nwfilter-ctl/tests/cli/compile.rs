@@ -159,3 +159,34 @@ fn warnings_of_a_binding_are_shown_and_do_no_harm() {
     assert!(ran.stderr.contains("warning[NWF0063]"), "{}", ran.stderr);
     assert!(ran.stderr.contains("one.xml:2:"), "{}", ran.stderr);
 }
+
+#[test]
+fn the_longest_way_is_that_of_the_worst_frame() {
+    let longest = |rule: &str| {
+        let filter =
+            format!("<filter name='a'><rule action='drop' direction='out'>{rule}</rule></filter>");
+        let documents = Documents::new(&[("a.xml", &filter), ("binding.xml", &binding("a", ""))]);
+        let path = documents.path("binding.xml");
+        let ran = run([
+            "--json",
+            "compile",
+            &path,
+            "--filter-dir",
+            documents.directory(),
+        ]);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        ran.json()["image"]["longest_way"].as_u64().unwrap()
+    };
+    // That a frame is IPv4 costs nothing.
+    assert_eq!(longest("<mac/>"), 0);
+    assert_eq!(longest("<mac srcmacaddr='$MAC'/>"), 1);
+    assert_eq!(longest("<ip srcipaddr='10.0.0.9'/>"), 1);
+    assert_eq!(
+        longest("<ip srcipaddr='10.0.0.9' dstipaddr='10.0.0.8'/>"),
+        2
+    );
+    assert_eq!(
+        longest("<mac srcmacaddr='$MAC' dstmacaddr='52:54:00:00:00:07'/>"),
+        2
+    );
+}

@@ -28,7 +28,9 @@ fn the_examples_are_true() {
         if line == "```console" || (in_example && line == "```") {
             in_example = line != "```";
         } else if let Some(command) = line.strip_prefix("$ ").filter(|_| in_example) {
-            current += &format!("{line}\n{}", output(command, &mut status).trim_end());
+            current += line;
+            current += "\n";
+            current += output(command, &mut status).trim_end();
             current += "\n";
             commands += 1;
             continue;

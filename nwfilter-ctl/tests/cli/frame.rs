@@ -36,5 +36,9 @@ pub(crate) fn udp(
 }
 
 pub(crate) fn hex(frame: &[u8]) -> String {
-    frame.iter().map(|octet| format!("{octet:02x}")).collect()
+    use std::fmt::Write as _;
+    frame.iter().fold(String::new(), |mut text, octet| {
+        write!(text, "{octet:02x}").unwrap();
+        text
+    })
 }

@@ -1,5 +1,7 @@
 //! Frames from pcap and pcapng files. Knows nothing of filters.
 
+use std::time::Duration;
+
 use nwfilter_common::FrameDirection;
 use pcap_parser::{
     Block, Linktype, PcapBlockOwned, PcapError, create_reader, pcapng::OptionCode,
@@ -15,6 +17,8 @@ pub(super) struct Frame {
     pub(super) length: usize,
     /// As the file says.
     pub(super) direction: Option<FrameDirection>,
+    /// When it was captured, since 1970, if the file says so.
+    pub(super) time: Option<Duration>,
 }
 
 impl Frame {
@@ -24,6 +28,7 @@ impl Frame {
             length: data.len(),
             data,
             direction: None,
+            time: None,
         }
     }
 }
@@ -62,8 +67,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
     let mut reader = create_reader(bytes.len() + 64, bytes).map_err(|_| CaptureError::Format)?;
     reader.refill().map_err(|_| CaptureError::Format)?;
     let mut frames = Vec::new();
-    // Link types of the section's interfaces.
-    let mut interfaces: Vec<Linktype> = Vec::new();
+    // Those of the section.
+    let mut interfaces: Vec<Interface> = Vec::new();
+    // Nanoseconds in a unit of a pcap file's times.
+    let mut unit = 1000;
     while !reader.data().is_empty() || reader.consumed() == 0 {
         let at = reader.consumed();
         let (length, block) = match reader.next() {
@@ -78,18 +85,33 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
             PcapBlockOwned::LegacyHeader(header) => {
                 // The upper bits tell of a trailing checksum (draft-ietf-opsawg-pcap, section 4).
                 ethernet(Linktype(header.network.0 & 0xffff))?;
+                unit = if header.is_nanosecond_precision() {
+                    1
+                } else {
+                    1000
+                };
             }
             PcapBlockOwned::Legacy(packet) => frames.push(Frame {
                 data: packet.data.to_vec(),
                 length: packet.origlen as usize,
                 direction: None,
+                time: Some(
+                    Duration::from_secs(packet.ts_sec.into())
+                        + Duration::from_nanos(u64::from(packet.ts_usec) * unit),
+                ),
             }),
             PcapBlockOwned::NG(Block::SectionHeader(_)) => interfaces.clear(),
             PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                interfaces.push(interface.linktype);
+                interfaces.push(Interface {
+                    link: interface.linktype,
+                    resolution: interface.if_tsresol,
+                    offset: interface.if_tsoffset,
+                });
             }
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                ethernet(interface(&interfaces, packet.if_id, at)?)?;
+                let interface = interface(&interfaces, packet.if_id, at)?;
+                ethernet(interface.link)?;
+                let time = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
                 let big_endian = packet.block_type != EPB;
                 let flags = packet
                     .options
@@ -100,14 +122,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
                     data: packet.packet_data().to_vec(),
                     length: packet.origlen as usize,
                     direction: flags.and_then(|flags| direction(flags, big_endian)),
+                    time: interface.time(time),
                 });
             }
             PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
-                ethernet(interface(&interfaces, 0, at)?)?;
+                ethernet(interface(&interfaces, 0, at)?.link)?;
                 frames.push(Frame {
                     data: packet.packet_data().to_vec(),
                     length: packet.origlen as usize,
                     direction: None,
+                    time: None,
                 });
             }
             PcapBlockOwned::NG(_) => {}
@@ -117,7 +141,31 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Frame>, CaptureError> {
     Ok(frames)
 }
 
-fn interface(interfaces: &[Linktype], id: u32, at: usize) -> Result<Linktype, CaptureError> {
+/// What a pcapng file says of an interface.
+#[derive(Clone, Copy, Debug)]
+struct Interface {
+    link: Linktype,
+    /// `if_tsresol`: a negative power of 10, or of 2 if the top bit is set.
+    resolution: u8,
+    /// `if_tsoffset`, seconds.
+    offset: i64,
+}
+
+impl Interface {
+    /// When a packet was captured; `None` if that cannot be said.
+    fn time(self, units: u64) -> Option<Duration> {
+        let exponent = u32::from(self.resolution & 0x7f);
+        let per_second = match self.resolution & 0x80 {
+            0 => 10u64.checked_pow(exponent)?,
+            _ => 1u64.checked_shl(exponent)?,
+        };
+        let seconds = (units / per_second).checked_add_signed(self.offset)?;
+        let rest = u128::from(units % per_second) * 1_000_000_000 / u128::from(per_second);
+        Some(Duration::new(seconds, rest as u32))
+    }
+}
+
+fn interface(interfaces: &[Interface], id: u32, at: usize) -> Result<Interface, CaptureError> {
     let known = interfaces.get(id as usize).copied();
     known.ok_or(CaptureError::Interface(at, id))
 }

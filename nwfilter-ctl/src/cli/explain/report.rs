@@ -1,6 +1,6 @@
 //! What `explain` prints, frame by frame, and how it ends.
 
-use std::{fmt::Write as _, io::Write};
+use std::{fmt::Write as _, io::Write, time::Duration};
 
 use nwfilter_common::{Class, Fault, Field, Fields, FrameDirection, LeafVerdict, TableLayer};
 use serde_json::{Value, json};
@@ -24,6 +24,8 @@ pub(super) struct Report<'a, O, E> {
     errors: &'a mut E,
     /// The frames of the JSON document, if that is what is printed.
     json: Option<Vec<Value>>,
+    /// When the first frame was captured.
+    start: Option<Duration>,
     accepted: usize,
     dropped: usize,
     failed: bool,
@@ -36,6 +38,7 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
             out,
             errors,
             json: json.then(Vec::new),
+            start: None,
             accepted: 0,
             dropped: 0,
             failed: false,
@@ -138,7 +141,7 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
     }
 
     fn text(
-        &self,
+        &mut self,
         index: usize,
         direction: FrameDirection,
         frame: &Frame,
@@ -147,9 +150,14 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
     ) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
+        let _ = write!(text, "frame {index}, ");
+        if let Some(time) = frame.time {
+            let since = time.saturating_sub(*self.start.get_or_insert(time));
+            let _ = write!(text, "at {:.6} s, ", since.as_secs_f64());
+        }
         let _ = writeln!(
             text,
-            "frame {index}, {}, {} bytes",
+            "{}, {} bytes",
             compile::direction(direction),
             frame.data.len()
         );
@@ -266,9 +274,8 @@ fn instead(test: &Condition, seen: &Seen<'_>) -> String {
 
 /// A field's value; of an IPv6 address both halves.
 fn frame_value(seen: &Seen<'_>, field: Field) -> String {
-    let value = match seen.known(field) {
-        Known::Value(value) => value,
-        _ => return "none".into(),
+    let Known::Value(value) = seen.known(field) else {
+        return "none".into();
     };
     match field.low_half() {
         None => condition::value(field, value),
