@@ -23,10 +23,11 @@ fn the_examples_are_true() {
     let mut current = String::new();
     let mut commands = 0;
     let mut status = 0;
+    // Four marks, because an example may print three.
     let mut in_example = false;
     for line in page.lines() {
-        if line == "```console" || (in_example && line == "```") {
-            in_example = line != "```";
+        if line == "````console" || (in_example && line == "````") {
+            in_example = line != "````";
         } else if let Some(command) = line.strip_prefix("$ ").filter(|_| in_example) {
             current += line;
             current += "\n";
