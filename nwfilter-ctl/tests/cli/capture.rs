@@ -202,7 +202,7 @@ fn times_count_from_the_first_frame() {
     // Times in 1/1024 s, offset by 5 s.
     let order = Order::LITTLE;
     let mut body = [&order.u16(1)[..], &[0; 2], &order.u32(0)].concat();
-    body.extend([&order.u16(9)[..], &order.u16(1), &[0x80 | 10, 0, 0, 0]].concat());
+    body.extend([&order.u16(9)[..], &order.u16(1), &[0x8a, 0, 0, 0]].concat());
     body.extend(
         [
             &order.u16(14)[..],

@@ -5,7 +5,7 @@ use nwfilter_common::{
     parse,
 };
 
-use super::super::load::Loaded;
+use super::{super::load::Loaded, capture::Frame};
 use crate::compile::{Considered, Ending, Seen, trace};
 
 /// What happens to a frame.
@@ -34,7 +34,7 @@ pub(super) struct Why<'a> {
 }
 
 /// What the frames of one call have in common. The table of connections belongs here: frames come
-/// in order, and `judge` is the only place that hands them to the engine.
+/// in order, with their times, and `judge` is the only place that hands them to the engine.
 pub(super) struct Judge<'a> {
     loaded: &'a Loaded,
     record: PortRecord,
@@ -49,7 +49,8 @@ impl<'a> Judge<'a> {
     }
 
     /// Decides the next frame.
-    pub(super) fn judge(&mut self, data: &[u8], direction: FrameDirection) -> Why<'a> {
+    pub(super) fn judge(&mut self, frame: &Frame, direction: FrameDirection) -> Why<'a> {
+        let data = &frame.data[..];
         let compiled = &self.loaded.prepared.compiled;
         let mut fields: Fields = [0; FIELD_WORDS];
         let pages = compiled.image.pages();

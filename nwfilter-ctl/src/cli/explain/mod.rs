@@ -124,7 +124,7 @@ pub fn run(
         if frame.data.len() < frame.length {
             report.cut_off(index, frame)?;
         }
-        let why = judge.judge(&frame.data, *direction);
+        let why = judge.judge(frame, *direction);
         let decision = match from_kernel.as_mut().and_then(Iterator::next) {
             None => why.decision,
             Some(Some(decision)) => decision,
