@@ -3,9 +3,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nwfilter_common::MacAddr;
+use nwfilter_ctl::model::{Family, Protocol};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::pool;
+use super::{Options, pool};
 use crate::{
     judge::FrameDirection,
     wire::{self, Arp, Bpdu, Extension, Ipv4, Ipv6},
@@ -17,13 +18,13 @@ fn some<T: Clone + std::fmt::Debug + 'static>(pool: &'static [T]) -> BoxedStrate
 }
 
 /// A frame and where it goes.
-pub(super) fn frame() -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
+pub(super) fn frame(options: Options) -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
     let directed = prop_oneof![Just(FrameDirection::Out), Just(FrameDirection::In)];
     (
         directed,
         option::weighted(0.3, (some(pool::MACS), some(pool::MACS))),
-        content(),
-        tags(),
+        content(options.focus),
+        tags(options.focus),
     )
         .prop_flat_map(|(direction, macs, (group, ethertype, payload), tags)| {
             let (source, destination) = macs.unwrap_or(match direction {
@@ -40,13 +41,14 @@ pub(super) fn frame() -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
         .boxed()
 }
 
-fn tags() -> BoxedStrategy<Vec<(u16, u16)>> {
+fn tags(focus: Option<Protocol>) -> BoxedStrategy<Vec<(u16, u16)>> {
+    let untagged = if focus == Some(Protocol::Vlan) { 1 } else { 8 };
     let kinds = prop_oneof![4 => Just(0x8100_u16), 1 => Just(0x88a8_u16)];
     let controls =
         (some(pool::VLANS), select(vec![0_u16, 0x1000, 0xe000])).prop_map(|(a, b)| a | b);
     let tag = (kinds, controls);
     prop_oneof![
-        8 => Just(Vec::new()),
+        untagged => Just(Vec::new()),
         1 => vec(tag.clone(), 1),
         1 => vec(tag, 1..=2),
     ]
@@ -81,16 +83,28 @@ fn damaged(frame: Vec<u8>) -> BoxedStrategy<Vec<u8>> {
 /// A destination that the content asks for, ethertype and payload.
 type Content = (Option<MacAddr>, u16, Vec<u8>);
 
-fn content() -> BoxedStrategy<Content> {
+/// Content of any kind, or of the kind that `focus` matches.
+fn content(focus: Option<Protocol>) -> BoxedStrategy<Content> {
     let plain = |ethertype: u16, payload: BoxedStrategy<Vec<u8>>| {
         payload
             .prop_map(move |payload| (None, ethertype, payload))
             .boxed()
     };
     let junk = vec(any::<u8>(), 0..=48).boxed();
+    let number = focus.and_then(Protocol::ip_protocol);
+    match (focus, focus.and_then(Protocol::family)) {
+        (_, Some(Family::V4)) => return plain(0x0800, v4(number)),
+        (_, Some(Family::V6)) => return plain(0x86dd, v6(number)),
+        (Some(Protocol::Ip), _) => return plain(0x0800, v4(None)),
+        (Some(Protocol::Ipv6), _) => return plain(0x86dd, v6(None)),
+        (Some(Protocol::Arp), _) => return plain(0x0806, arp()),
+        (Some(Protocol::Rarp), _) => return plain(0x8035, arp()),
+        (Some(Protocol::Stp), _) => return bpdu(),
+        _ => {}
+    }
     prop_oneof![
-        10 => plain(0x0800, v4()),
-        7 => plain(0x86dd, v6()),
+        10 => plain(0x0800, v4(None)),
+        7 => plain(0x86dd, v6(None)),
         4 => plain(0x0806, arp()),
         2 => plain(0x8035, arp()),
         2 => bpdu(),
@@ -174,14 +188,14 @@ fn fragments() -> BoxedStrategy<(u16, bool)> {
     .boxed()
 }
 
-fn v4() -> BoxedStrategy<Vec<u8>> {
+fn v4(wanted: Option<u8>) -> BoxedStrategy<Vec<u8>> {
     (
         (some(pool::IPV4), some(pool::IPV4)),
         some(pool::TRAFFIC_CLASSES),
         some(pool::IDS),
         fragments(),
         prop_oneof![8 => Just(0_usize), 1 => select(vec![4_usize, 40])],
-        transport(false, true),
+        upper_layer(false, wanted),
     )
         .prop_map(
             |(ends, tos, id, (offset, more), options, (protocol, payload))| {
@@ -203,12 +217,12 @@ fn v4() -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-fn v6() -> BoxedStrategy<Vec<u8>> {
+fn v6(wanted: Option<u8>) -> BoxedStrategy<Vec<u8>> {
     (
         (some(pool::IPV6), some(pool::IPV6)),
         some(pool::TRAFFIC_CLASSES),
         extensions(),
-        transport(true, true),
+        upper_layer(true, wanted),
     )
         .prop_map(
             |((source, destination), traffic_class, extensions, (protocol, payload))| {
@@ -244,6 +258,32 @@ fn extensions() -> BoxedStrategy<Vec<Extension>> {
         1 => (6_usize..=10).prop_map(|count| vec![Extension::Options(60, 1); count]),
     ]
     .boxed()
+}
+
+/// A protocol and its bytes, mostly of the wanted protocol.
+fn upper_layer(v6: bool, wanted: Option<u8>) -> BoxedStrategy<(u8, Vec<u8>)> {
+    let Some(wanted) = wanted else {
+        return transport(v6, true);
+    };
+    let ports = || (some(pool::PORTS), some(pool::PORTS));
+    let whole = match wanted {
+        6 => (ports(), tcp_flags(), tcp_options())
+            .prop_map(|((from, to), flags, options)| wire::tcp(from, to, flags, &options))
+            .boxed(),
+        17 => ports()
+            .prop_map(|(from, to)| wire::udp(from, to, b""))
+            .boxed(),
+        132 => ports().prop_map(|(from, to)| wire::sctp(from, to)).boxed(),
+        1 => icmp(1, pool::ICMP_TYPES, v6, true)
+            .prop_map(|(_, bytes)| bytes)
+            .boxed(),
+        58 => icmp(58, pool::ICMPV6_TYPES, v6, true)
+            .prop_map(|(_, bytes)| bytes)
+            .boxed(),
+        _ => vec(any::<u8>(), 0..=24).boxed(),
+    };
+    let wanted = whole.prop_map(move |bytes| (wanted, bytes));
+    prop_oneof![3 => wanted, 1 => transport(v6, true)].boxed()
 }
 
 /// A protocol and its bytes, at times cut off inside the packet. `quotes` allows ICMP errors.

@@ -70,6 +70,9 @@ impl Rules {
             .filter_map(|element| self.0.get(element))
             .cloned()
             .collect();
+        if favourites.is_empty() {
+            return any;
+        }
         prop_oneof![2 => Union::new(favourites), 1 => any].boxed()
     }
 }
@@ -123,6 +126,12 @@ fn rule_of(element: Protocol, local: bool, options: Options) -> BoxedStrategy<Ru
     )
         .prop_map(move |(action, direction, priority, statematch, groups)| {
             let groups = compatible(element, direction, groups);
+            let needs_state = inet && action == "accept" && direction != "inout";
+            let statematch = if needs_state && !options.connections {
+                Some("false")
+            } else {
+                statematch
+            };
             Rule {
                 action,
                 direction,
@@ -598,8 +607,10 @@ fn inet(element: Protocol, family: Family, local: bool, options: Options) -> Gro
             family == Family::V4 || options.semantics == Semantics::Strict,
         ),
         one(Attr::Dscp, numbers(pool::DSCPS.to_vec())),
-        one(Attr::State, texts(&states)),
     ];
+    if options.connections {
+        groups.push(one(Attr::State, texts(&states)));
+    }
     if options.limits {
         groups.push(one(Attr::ConnlimitAbove, texts(&["0", "1", "2"])));
     }
@@ -630,7 +641,9 @@ fn inet(element: Protocol, family: Family, local: bool, options: Options) -> Gro
                 "SYN,ACK/SYN,ACK",
             ];
             groups.push(one(Attr::Flags, texts(&flags)));
-            groups.push(one(Attr::TcpOption, numbers(vec![2_u32, 3, 8, 1, 254])));
+            if options.tcp_options {
+                groups.push(one(Attr::TcpOption, numbers(vec![2_u32, 3, 8, 1, 254])));
+            }
         }
         Protocol::Udp | Protocol::UdpIpv6 | Protocol::Sctp | Protocol::SctpIpv6 => {
             groups.extend(ports(local, options));

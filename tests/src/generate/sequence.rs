@@ -34,7 +34,7 @@ enum Step {
 pub(super) fn sequence(options: Options) -> BoxedStrategy<Vec<Sent>> {
     let index = any::<Index>;
     let step = prop_oneof![
-        6 => frame().prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
+        6 => frame(options).prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
         1 => index().prop_map(Step::Repeat),
         3 => index().prop_map(Step::Answer),
         1 => index().prop_map(Step::Complain),
