@@ -10,9 +10,7 @@ use nwfilter_tests::{
     generate::{self, Case, Options},
     judges::{self, Engine, Forgetful},
 };
-use proptest::test_runner::{
-    Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
-};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// What is generated: all that the datapath has.
 ///

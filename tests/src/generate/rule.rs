@@ -338,7 +338,8 @@ fn range(
 fn macs() -> Values {
     or(
         shown(pool::MACS),
-        &["$MAC", "$MAC", "$MACS[@3]", "$MACS[1]"],
+        // `$MAC` would be in step with `$IP`, which has more values.
+        &["$MAC[0]", "$MAC[@8]", "$MACS[@3]", "$MACS[1]"],
     )
 }
 

@@ -76,7 +76,11 @@ impl Decider for Engine {
             Some(Entry::EndOfChain(chain)) => Cause::EndOfChain(chain.to_string()),
             Some(Entry::EndOfLayer(of)) if *of == verdict.layer => Cause::EndOfLayer,
             Some(Entry::Missing(of)) if *of == verdict.layer => Cause::Missing,
-            other => bail!("entry {} of {:?} is {other:?}", verdict.entry(), verdict.layer),
+            other => bail!(
+                "entry {} of {:?} is {other:?}",
+                verdict.entry(),
+                verdict.layer
+            ),
         };
         let verdict = match verdict.verdict {
             LeafVerdict::Accept => Verdict::Accept,
