@@ -1,21 +1,22 @@
 //! What the demonstration asks of a filter: the only module here that knows how filters reach the
 //! kernel.
 
-use std::{collections::BTreeMap, fs, net::Ipv4Addr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nwfilter_common::{
-    FAULT_COUNTERS, FIELD_WORDS, Fault, FrameDirection, LeafVerdict, MacAddr, decide,
-};
+use nwfilter_common::{FAULT_COUNTERS, FIELD_WORDS, Fault, FrameDirection, LeafVerdict, decide};
 use nwfilter_ctl::{
     builtin::Flavour,
     kernel::{Change, Datapath, Options},
-    model::{Binding, Parameters, Semantics},
+    model::Semantics,
     parse::parse_filter,
     prepare::{Prepared, prepare},
     resolve::{FilterDir, FilterSource, LoadedFilter, SourceError},
 };
-use nwfilter_tests::net::{Direction, NetNs};
+use nwfilter_tests::{
+    bind::binding,
+    net::{Direction, NetNs},
+};
 use serde::Serialize;
 
 use super::network::Port;
@@ -119,19 +120,6 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn binding(&self, port: &str, mac: MacAddr, address: Ipv4Addr) -> Binding {
-        let ip = ("IP".to_owned(), vec![address.to_string()]);
-        Binding {
-            owner_name: "demo".to_owned(),
-            owner_uuid: uuid::Uuid::nil(),
-            port: port.to_owned(),
-            link: None,
-            mac,
-            filter: self.filters.name.clone(),
-            parameters: Parameters([ip].into()),
-        }
-    }
-
     fn prepared(&self, port: &Port) -> Result<&Prepared> {
         let name = &port.vm.port;
         self.ports
@@ -143,7 +131,8 @@ impl Kernel {
 impl Backend for Kernel {
     fn bind(&mut self, host: &NetNs, port: &Port) -> Result<()> {
         let name = &port.vm.port;
-        let binding = self.binding(name, port.vm.mac, port.address);
+        let address = port.address.to_string();
+        let binding = binding(name, port.vm.mac, &self.filters.name, &[("IP", &address)]);
         let prepared = prepare(&binding, &self.filters, Semantics::Strict)?;
         let bind = Change::Bind(prepared.bind(name));
         let datapath = &mut self.datapath;
