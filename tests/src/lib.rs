@@ -5,6 +5,7 @@ pub mod bind;
 pub mod frame;
 pub mod generate;
 pub mod judge;
+pub mod judges;
 pub mod need;
 pub mod net;
 pub mod peer;

@@ -133,6 +133,21 @@ pub enum CompileError {
         /// Its length.
         rules: usize,
     },
+    /// A frame would take more steps through the tables than the datapath makes.
+    #[error(
+        "the list for frames {direction:?}, {layer:?} layer, has {rules} rules that are too unlike: \
+         a frame would take more than {limit} steps through its match tables"
+    )]
+    TooDeep {
+        /// [`nwfilter_common::MAX_STEPS`]
+        limit: usize,
+        /// Direction of the list.
+        direction: FrameDirection,
+        /// Layer of the list.
+        layer: TableLayer,
+        /// Its length.
+        rules: usize,
+    },
 }
 
 /// Compiles the rules of one binding.

@@ -54,6 +54,10 @@ pub struct Options {
     pub limits: bool,
     /// `ipset` with `ipsetflags`; the sets are called `set` and `other`.
     pub sets: bool,
+    /// Rules that look at connections: `state`, and accepting ones without `statematch='false'`.
+    pub connections: bool,
+    /// `option` of `tcp`.
+    pub tcp_options: bool,
     /// Pauses between frames.
     pub time: bool,
 }
@@ -71,6 +75,8 @@ impl Options {
             continue_in_inet: false,
             limits: true,
             sets: false,
+            connections: true,
+            tcp_options: true,
             time: true,
         }
     }
