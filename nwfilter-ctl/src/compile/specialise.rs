@@ -61,7 +61,8 @@ pub(super) fn specialise(
                 Condition::Slots(test, _) => (test.field, None),
             };
             // ip6tables takes AH for an extension header that is not there (4a, 5).
-            let later = class == Class::Ip6Fragment && layer == TableLayer::Inet;
+            let later = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain)
+                && layer == TableLayer::Inet;
             if later && semantics == Semantics::Libvirt && is_authentication_header(condition) {
                 possible = false;
             }

@@ -3,13 +3,14 @@
 
 mod coverage;
 mod engine;
+mod kernel;
 
 use std::fmt::{self, Write as _};
 
 use anyhow::Result;
 use nwfilter_ctl::{model::Semantics, resolve::Instance};
 
-pub use self::{coverage::Coverage, engine::Engine};
+pub use self::{coverage::Coverage, engine::Engine, kernel::Kernel};
 use crate::{
     generate::{Case, Sent},
     judge::{Decision, FrameDirection, Judge},
