@@ -73,6 +73,7 @@ const fn semantics(semantics: Semantics) -> &'static str {
 fn human(loaded: &Loaded, out: &mut impl Write) -> Result<(), CliError> {
     let Compiled {
         image,
+        steps,
         slots,
         entries,
         lists,
@@ -133,7 +134,7 @@ fn human(loaded: &Loaded, out: &mut impl Write) -> Result<(), CliError> {
             1 => "1 page".into(),
             pages => format!("{pages} pages"),
         },
-        image.longest_way()
+        *steps
     )?;
     Ok(())
 }
@@ -171,6 +172,7 @@ fn uses(compiled: &Compiled, number: usize) -> (Option<Field>, Vec<&'static str>
 fn document(loaded: &Loaded) -> Value {
     let Compiled {
         image,
+        steps,
         slots,
         entries,
         lists,
@@ -205,7 +207,7 @@ fn document(loaded: &Loaded) -> Value {
             "words": image.used_words(),
             "bytes": image.used_words() * 4,
             "pages": image.pages().len(),
-            "longest_way": image.longest_way(),
+            "longest_way": *steps,
         },
     })
 }

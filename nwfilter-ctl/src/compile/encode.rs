@@ -16,8 +16,9 @@ use super::{
 };
 use crate::model::Semantics;
 
-/// Makes the image of these lists.
-pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, CompileError> {
+/// Makes the image of these lists, and counts the nodes on the longest way through it.
+pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<(Image, usize), CompileError> {
+    let mut steps = 0;
     let mut words = Words {
         words: vec![0; NODES],
         depths: HashMap::new(),
@@ -45,7 +46,8 @@ pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, Compil
                     return Err(too_large(direction, layer, rules.len()));
                 }
                 let root = target(root, &refs);
-                if words.depth(root) > MAX_STEPS {
+                steps = steps.max(words.depth(root));
+                if steps > MAX_STEPS {
                     return Err(too_deep(direction, layer, rules.len()));
                 }
                 words.words[root_word(direction, layer, class as usize)] = root.0;
@@ -58,7 +60,7 @@ pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, Compil
     words[WORD_LENGTH] = words.len() as u32;
     words[WORD_ENTRIES] = lists.entries.len() as u32;
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
-    Ok(Image { words })
+    Ok((Image { words }, steps))
 }
 
 fn too_large(direction: FrameDirection, layer: TableLayer, rules: usize) -> CompileError {

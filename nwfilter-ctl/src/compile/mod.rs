@@ -4,11 +4,13 @@
 mod diagram;
 mod encode;
 mod lower;
-mod measure;
+mod print;
 mod rule;
 mod set;
 mod slots;
 mod specialise;
+#[cfg(test)]
+mod tests;
 mod trace;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -38,6 +40,8 @@ pub struct Compiled {
     /// What the leaves of the image refer to. Two bindings may share an image and still have
     /// different entries: the same rules in files of other names.
     pub entries: Vec<Entry>,
+    /// Nodes on the longest way that a frame can take through one layer's tables.
+    pub steps: usize,
     /// The flat lists that the image was made from.
     pub lists: BTreeMap<(FrameDirection, TableLayer), Vec<FlatRule>>,
 }
@@ -157,11 +161,12 @@ pub enum CompileError {
 /// See [`CompileError`].
 pub fn compile(instances: &[Instance], semantics: Semantics) -> Result<Compiled, CompileError> {
     let lists = lower::lower(instances, semantics)?;
-    let image = encode::image(&lists, semantics)?;
+    let (image, steps) = encode::image(&lists, semantics)?;
     Ok(Compiled {
         image,
         slots: lists.slots,
         entries: lists.entries,
+        steps,
         lists: lists.rules,
     })
 }

@@ -11,7 +11,12 @@ use super::{
 use crate::model::Semantics;
 
 /// What is known of a field, where libvirt's blind spots count.
-pub(super) fn knowledge(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Knowledge {
+pub(super) fn knowledge(
+    class: Class,
+    field: Field,
+    layer: TableLayer,
+    semantics: Semantics,
+) -> Knowledge {
     const FRAGMENT_HEADER: u64 = 44;
     let known = class.knows(field);
     if semantics == Semantics::Strict || layer == TableLayer::Inet {
@@ -61,7 +66,8 @@ pub(super) fn specialise(
                 Condition::Slots(test, _) => (test.field, None),
             };
             // ip6tables takes AH for an extension header that is not there (4a, 5).
-            let later = class == Class::Ip6Fragment && layer == TableLayer::Inet;
+            let later = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain)
+                && layer == TableLayer::Inet;
             if later && semantics == Semantics::Libvirt && is_authentication_header(condition) {
                 possible = false;
             }

@@ -60,6 +60,8 @@ pub struct Options {
     pub tcp_options: bool,
     /// Pauses between frames.
     pub time: bool,
+    /// Only rules of this element, and of `mac`.
+    pub focus: Option<Protocol>,
 }
 
 impl Options {
@@ -78,11 +80,15 @@ impl Options {
             connections: true,
             tcp_options: true,
             time: true,
+            focus: None,
         }
     }
 
     fn allows(self, element: Protocol) -> bool {
-        self.inet || element.family().is_none()
+        let wanted = self
+            .focus
+            .is_none_or(|focus| element == focus || element == Protocol::Mac);
+        wanted && (self.inet || element.family().is_none())
     }
 }
 

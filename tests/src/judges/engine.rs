@@ -43,6 +43,13 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// What the compiler made.
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+}
+
 impl Decider for Engine {
     fn name(&self) -> &'static str {
         "engine"

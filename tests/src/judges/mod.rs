@@ -1,6 +1,7 @@
 //! The judges side by side: one interface for all that decide frames, and what there is to compare.
 //! Nothing here decides anything.
 
+mod coverage;
 mod engine;
 mod kernel;
 
@@ -9,7 +10,7 @@ use std::fmt::{self, Write as _};
 use anyhow::Result;
 use nwfilter_ctl::{model::Semantics, resolve::Instance};
 
-pub use self::{engine::Engine, kernel::Kernel};
+pub use self::{coverage::Coverage, engine::Engine, kernel::Kernel};
 use crate::{
     generate::{Case, Sent},
     judge::{Decision, FrameDirection, Judge},

@@ -143,13 +143,6 @@ impl Builder<'_> {
         self.instance.tests.iter().find(|test| test.attr == attr)
     }
 
-    fn number(&self, attr: Attr) -> Option<u64> {
-        match self.get(attr)?.values.first()? {
-            Datum::Number(value) => Some(u64::from(*value)),
-            _ => None,
-        }
-    }
-
     fn prefix(&self, attr: Attr) -> Option<u8> {
         match self.get(attr)?.values.first()? {
             Datum::Prefix(length) => Some(*length),
