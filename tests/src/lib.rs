@@ -1,1 +1,6 @@
-//! Harness of the tests: network namespaces, ports, frames.
+//! Harness of the tests: frames, network namespaces, ports.
+
+pub mod frame;
+pub mod need;
+pub mod net;
+pub mod peer;
