@@ -109,7 +109,7 @@ fn inner_cargo(rust: &Rust, linker: &Path, architecture: &str) -> Command {
     }
     let flags = [
         "-Cdebuginfo=2".to_owned(),
-        // 32-bit operations and all comparisons: shorter code that the verifier understands better.
+        // 32-bit operations and all comparisons: code that the verifier understands better.
         "-Ctarget-cpu=v3".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         format!("-Clinker={}", linker.display()),

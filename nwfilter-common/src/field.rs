@@ -184,7 +184,7 @@ impl Field {
     }
 
     /// Largest value.
-    pub const fn max(self) -> u64 {
+    pub const fn max_value(self) -> u64 {
         u64::MAX >> (64 - self.bits())
     }
 

@@ -1,6 +1,10 @@
-//! Harness of the tests: frames, network namespaces, ports.
+//! Harness of the tests: frames, network namespaces, ports; an independent judge of filters, and
+//! filters and frames to judge.
 
 pub mod frame;
+pub mod generate;
+pub mod judge;
 pub mod need;
 pub mod net;
 pub mod peer;
+pub mod wire;

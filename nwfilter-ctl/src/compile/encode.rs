@@ -1,0 +1,176 @@
+//! Diagrams as words: the layout of [`nwfilter_common::Page`]s. See `image.rs` there.
+
+use nwfilter_common::{
+    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, NODES, NodeRef,
+    PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_LENGTH, WORD_MAGIC, head, kind, root_word,
+};
+
+use super::{
+    CompileError, Image, MAX_IMAGE_WORDS,
+    diagram::{Diagram, Node, Target},
+    lower::{DIRECTIONS, Lists},
+    specialise::specialise,
+};
+use crate::model::Semantics;
+
+/// Makes the image of these lists.
+pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, CompileError> {
+    let mut words = Words {
+        words: vec![0; NODES],
+    };
+    let mut diagram = Diagram::default();
+    let mut refs: Vec<NodeRef> = Vec::new();
+    for direction in DIRECTIONS {
+        for layer in [TableLayer::Ethernet, TableLayer::Inet] {
+            let rules = &lists.rules[&(direction, layer)];
+            for &class in Class::ALL {
+                let root = if layer == TableLayer::Inet && !has_inet(lists, class) {
+                    Target::Leaf(LeafVerdict::NoLayer, 0)
+                } else {
+                    diagram.build(&specialise(rules, class, layer, semantics))
+                };
+                for node in &diagram.nodes[refs.len()..] {
+                    let node = words.node(node, &refs);
+                    refs.push(node);
+                }
+                if words.words.len() > MAX_IMAGE_WORDS {
+                    return Err(too_large(direction, layer, rules.len()));
+                }
+                words.words[root_word(direction, layer, class as usize)] = target(root, &refs).0;
+            }
+        }
+    }
+    let mut words = words.words;
+    words[WORD_MAGIC] = IMAGE_MAGIC;
+    words[WORD_ABI] = ABI_VERSION;
+    words[WORD_LENGTH] = words.len() as u32;
+    words[WORD_ENTRIES] = lists.entries.len() as u32;
+    words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
+    Ok(Image { words })
+}
+
+fn too_large(direction: FrameDirection, layer: TableLayer, rules: usize) -> CompileError {
+    CompileError::TooLarge {
+        limit: MAX_IMAGE_WORDS,
+        direction,
+        layer,
+        rules,
+    }
+}
+
+fn has_inet(lists: &Lists, class: Class) -> bool {
+    class.is_ip4() && lists.inet_v4 || class.is_ip6() && lists.inet_v6
+}
+
+fn target(target: Target, refs: &[NodeRef]) -> NodeRef {
+    match target {
+        Target::Node(node) => refs[node],
+        Target::Leaf(verdict, entry) => NodeRef::leaf(verdict, entry),
+    }
+}
+
+struct Words {
+    words: Vec<u32>,
+}
+
+impl Words {
+    /// Appends a node, in the next page if this one has not enough room.
+    fn push(&mut self, node: &[u32]) -> NodeRef {
+        let room = PAGE_WORDS - self.words.len() % PAGE_WORDS;
+        if node.len() > room {
+            self.words.resize(self.words.len() + room, 0);
+        }
+        let at = self.words.len();
+        self.words.extend_from_slice(node);
+        NodeRef(at as u32)
+    }
+
+    fn node(&mut self, node: &Node, refs: &[NodeRef]) -> NodeRef {
+        match node {
+            Node::Slots(test, yes, no) => {
+                let kind = if test.stride() == 2 {
+                    kind::SLOT_PAIRS
+                } else {
+                    kind::SLOTS
+                };
+                let argument = u32::from(test.first) | u32::from(test.count) << 8;
+                let head = head(kind, test.field.index(), argument);
+                self.push(&[head, target(*yes, refs).0, target(*no, refs).0])
+            }
+            Node::Split(field, bounds, targets) => {
+                let targets: Vec<NodeRef> = targets.iter().map(|t| target(*t, refs)).collect();
+                match (&bounds[..], &targets[..]) {
+                    (&[low, above], &[no, yes, other]) if no == other && above == low + 1 => {
+                        self.equal(*field, low, yes, no)
+                    }
+                    (&[1], &[yes, no]) => self.equal(*field, 0, yes, no),
+                    (&[max], &[no, yes]) if max == field.max_value() => {
+                        self.equal(*field, max, yes, no)
+                    }
+                    _ => self.search(*field, bounds, &targets),
+                }
+            }
+        }
+    }
+
+    fn equal(&mut self, field: Field, value: u64, yes: NodeRef, no: NodeRef) -> NodeRef {
+        let (low, high) = (value as u32, (value >> 32) as u32);
+        if field.bits() <= 32 {
+            self.push(&[head(kind::EQUAL32, field.index(), 0), low, yes.0, no.0])
+        } else {
+            self.push(&[
+                head(kind::EQUAL64, field.index(), 0),
+                low,
+                high,
+                yes.0,
+                no.0,
+            ])
+        }
+    }
+
+    /// A tree of search nodes.
+    fn search(&mut self, field: Field, bounds: &[u64], targets: &[NodeRef]) -> NodeRef {
+        const KEYS: usize = (1 << kind::MAX_LEVELS) - 1;
+        if bounds.len() <= KEYS {
+            return self.search_node(field, bounds, targets);
+        }
+        // Equal shares of the targets below each child; the bound between two shares is the key.
+        let share = targets.len().div_ceil(KEYS + 1);
+        let mut keys = Vec::new();
+        let mut children = Vec::new();
+        for (i, targets) in targets.chunks(share).enumerate() {
+            let start = i * share;
+            if i > 0 {
+                keys.push(bounds[start - 1]);
+            }
+            let inner = &bounds[start..start + targets.len() - 1];
+            children.push(match targets {
+                [only] => *only,
+                _ => self.search(field, inner, targets),
+            });
+        }
+        self.search_node(field, &keys, &children)
+    }
+
+    fn search_node(&mut self, field: Field, keys: &[u64], children: &[NodeRef]) -> NodeRef {
+        let levels = usize::BITS - keys.len().leading_zeros();
+        let width = 1usize << levels;
+        let narrow = field.bits() <= 32;
+        let kind = if narrow {
+            kind::SEARCH32
+        } else {
+            kind::SEARCH64
+        };
+        let mut node = vec![head(kind, field.index(), levels)];
+        for i in 0..width - 1 {
+            let key = keys.get(i).copied().unwrap_or(u64::MAX);
+            node.push(key as u32);
+            if !narrow {
+                node.push((key >> 32) as u32);
+            }
+        }
+        let last = children[children.len() - 1];
+        node.extend((0..width).map(|i| children.get(i).unwrap_or(&last).0));
+        self.push(&node)
+    }
+}

@@ -1,0 +1,161 @@
+//! The inet layer: the expansion matrix of section 4.6 of the reference.
+
+use nwfilter_common::{CtState, Field, FrameDirection, LeafVerdict, TableLayer};
+
+use super::{
+    Lowering,
+    conditions::{Orientation, Stop, conditions},
+    push,
+};
+use crate::{
+    compile::{
+        Entry,
+        rule::{Condition, FlatRule, Outcome},
+        set::ValueSet,
+    },
+    model::{Action, Attr, CtStates, Datum, Direction, Layer},
+    resolve::Instance,
+};
+
+/// A rule's appearance in one of the lists.
+struct Appearance {
+    orientation: Orientation,
+    states: Option<ValueSet>,
+}
+
+impl Lowering<'_> {
+    /// The inet layer's list for one direction, both families together: frames from the VM are
+    /// decided by what libvirt calls FI and HI, frames to it by FO.
+    pub(super) fn inet(&mut self, direction: FrameDirection) -> Result<Vec<FlatRule>, Stop> {
+        let mut rules = Vec::new();
+        for instance in self.sorted(Layer::Inet) {
+            let Some(Appearance {
+                orientation,
+                states,
+            }) = appearance(instance, direction)
+            else {
+                continue;
+            };
+            let outcome = match instance.action {
+                Action::Accept | Action::Return => LeafVerdict::Accept,
+                Action::Drop => LeafVerdict::Drop,
+                Action::Reject => LeafVerdict::Reject,
+                Action::Continue => continue,
+            };
+            let swapped = orientation == Orientation::Swapped;
+            let mut instance = instance.clone();
+            if swapped {
+                let only_mac =
+                    instance.tests.len() == 1 && instance.tests[0].attr == Attr::SrcMacAddr;
+                // Section 2.5: without the MAC test a swapped rule might be left with none at all.
+                if only_mac && instance.protocol.ip_protocol().is_none() {
+                    continue;
+                }
+                instance.tests.retain(|test| test.attr != Attr::SrcMacAddr);
+            }
+            let entry = self.entries.rule(&instance);
+            let alternatives = conditions(&instance, orientation, self.semantics, &mut self.slots)?
+                .into_iter()
+                .map(|mut tests| {
+                    tests.extend(states.clone().map(|set| Condition::In(Field::CtState, set)));
+                    tests
+                })
+                .collect();
+            push(&mut rules, entry, Outcome::Decide(outcome), alternatives);
+        }
+        let entry = self.entries.number(Entry::EndOfLayer(TableLayer::Inet));
+        push(
+            &mut rules,
+            entry,
+            Outcome::Decide(LeafVerdict::Accept),
+            vec![vec![]],
+        );
+        Ok(rules)
+    }
+}
+
+/// Whether and how a rule appears in the list of a direction.
+fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearance> {
+    let from_vm = direction == FrameDirection::Out;
+    let accept = instance.action == Action::Accept;
+    let listed = listed_states(instance);
+    let has = |attr| instance.tests.iter().any(|test| test.attr == attr);
+    let icmp_type = has(Attr::Type);
+    let connlimit = has(Attr::ConnlimitAbove);
+
+    // The side the rule is written for; `inout` is written from the receiver's.
+    let own_side = (instance.direction == Direction::Out) == from_vm;
+    let orientation = if own_side {
+        Orientation::Written
+    } else {
+        Orientation::Swapped
+    };
+    let both = instance.direction == Direction::InOut;
+
+    if icmp_type && instance.statematch && both {
+        return None;
+    }
+    // Rules of one orientation only.
+    let one_sided = connlimit || (icmp_type && instance.statematch);
+    if one_sided && !own_side {
+        return None;
+    }
+    if !instance.statematch {
+        return Some(Appearance {
+            orientation,
+            states: None,
+        });
+    }
+    if let Some(listed) = listed {
+        if !own_side && !both {
+            return None;
+        }
+        let states = (!listed.is_empty() && !(connlimit && accept)).then(|| set_of(listed));
+        return Some(Appearance {
+            orientation,
+            states,
+        });
+    }
+    let states = if !accept || both || connlimit {
+        None
+    } else if icmp_type {
+        Some(set_of(CtStates::NEW | CtStates::ESTABLISHED))
+    } else if own_side {
+        Some(ValueSet::from_values(
+            [CtState::New, CtState::EstablishedOriginal].map(|state| state as u64),
+        ))
+    } else {
+        Some(ValueSet::single(CtState::EstablishedReply as u64))
+    };
+    Some(Appearance {
+        orientation,
+        states,
+    })
+}
+
+/// The states of a `state` attribute; empty for `NONE`.
+fn listed_states(instance: &Instance) -> Option<CtStates> {
+    let test = instance
+        .tests
+        .iter()
+        .find(|test| test.attr == Attr::State)?;
+    match test.values.first()? {
+        Datum::States(states) if test.negated && !states.is_empty() => Some(!*states),
+        Datum::States(states) => Some(*states),
+        _ => None,
+    }
+}
+
+/// The connection states that a list of states stands for, in any direction.
+fn set_of(states: CtStates) -> ValueSet {
+    let all = [
+        (CtStates::NEW, CtState::New),
+        (CtStates::ESTABLISHED, CtState::EstablishedOriginal),
+        (CtStates::ESTABLISHED, CtState::EstablishedReply),
+        (CtStates::RELATED, CtState::RelatedOriginal),
+        (CtStates::RELATED, CtState::RelatedReply),
+        (CtStates::INVALID, CtState::Invalid),
+    ];
+    let wanted = all.into_iter().filter(|(name, _)| states.contains(*name));
+    ValueSet::from_values(wanted.map(|(_, state)| state as u64))
+}

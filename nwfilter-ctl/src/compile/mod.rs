@@ -1,0 +1,149 @@
+//! From resolved rules to an image and the values of a port record. Pure and deterministic: no I/O,
+//! no clock, nothing of the kernel; the same rules give the same bytes.
+
+mod diagram;
+mod encode;
+mod lower;
+mod rule;
+mod set;
+mod slots;
+mod specialise;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
+
+pub use self::{
+    rule::{Condition, FlatRule, Outcome, SlotTest},
+    set::ValueSet,
+};
+use crate::{
+    model::{Attr, Semantics},
+    resolve::{Instance, Origin},
+};
+
+/// Most words of an image: 16 MiB.
+pub const MAX_IMAGE_WORDS: usize = 4 << 20;
+
+/// Compiled rules of one binding.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The match tables, shared by all ports with equal ones.
+    pub image: Image,
+    /// Values of this port that the image refers to.
+    pub slots: Vec<Slot>,
+    /// What the leaves of the image refer to. Two bindings may share an image and still have
+    /// different entries: the same rules in files of other names.
+    pub entries: Vec<Entry>,
+    /// The flat lists that the image was made from.
+    pub lists: BTreeMap<(FrameDirection, TableLayer), Vec<FlatRule>>,
+}
+
+/// Match tables, ready for the kernel; see [`nwfilter_common::Page`].
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Image {
+    words: Vec<u32>,
+}
+
+impl Image {
+    /// The words, a whole number of pages.
+    pub fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    /// The pages.
+    pub fn pages(&self) -> &[Page] {
+        self.words.as_chunks::<PAGE_WORDS>().0
+    }
+
+    /// Words in use.
+    pub fn used_words(&self) -> usize {
+        self.words[nwfilter_common::WORD_LENGTH] as usize
+    }
+}
+
+/// Who decides a frame.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Entry {
+    /// No rule did: the layer's default, pass.
+    EndOfLayer(TableLayer),
+    /// A rule tests a header that the frame should have and has not: drop.
+    Missing(TableLayer),
+    /// A sub-chain ran off its end: pass (fact 1 of the semantics reference).
+    EndOfChain(Arc<str>),
+    /// A rule.
+    Rule(Origin),
+}
+
+impl Entry {
+    /// The entries that every image begins with.
+    pub(crate) const DEFAULTS: [Self; 4] = [
+        Self::EndOfLayer(TableLayer::Ethernet),
+        Self::EndOfLayer(TableLayer::Inet),
+        Self::Missing(TableLayer::Ethernet),
+        Self::Missing(TableLayer::Inet),
+    ];
+
+    /// Number of [`Entry::Missing`] of a layer.
+    pub(crate) const fn missing(layer: TableLayer) -> u32 {
+        2 + layer as u32
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EndOfLayer(TableLayer::Ethernet) => f.write_str("end of the Ethernet layer"),
+            Self::EndOfLayer(TableLayer::Inet) => f.write_str("end of the inet layer"),
+            Self::Missing(TableLayer::Ethernet) => f.write_str("missing header (Ethernet layer)"),
+            Self::Missing(TableLayer::Inet) => f.write_str("missing header (inet layer)"),
+            Self::EndOfChain(chain) => write!(f, "end of chain {chain}"),
+            Self::Rule(Origin { filter, rule, line }) => write!(f, "{filter}#{rule} (line {line})"),
+        }
+    }
+}
+
+/// Why there is no image.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CompileError {
+    /// A test that the datapath does not have.
+    #[error("rule {rule} of filter {filter} (line {line}): `{what}` is not supported", rule = origin.rule,
+        filter = origin.filter, line = origin.line)]
+    Unsupported {
+        /// The rule.
+        origin: Origin,
+        /// The attribute.
+        what: Attr,
+    },
+    /// The tables would be larger than an image may be.
+    #[error(
+        "the match tables need more than {limit} words of 4 bytes, the limit of an image; \
+         the list for frames {direction:?}, {layer:?} layer, has {rules} rules"
+    )]
+    TooLarge {
+        /// [`MAX_IMAGE_WORDS`]
+        limit: usize,
+        /// Direction of the list that did not fit.
+        direction: FrameDirection,
+        /// Layer of the list that did not fit.
+        layer: TableLayer,
+        /// Its length.
+        rules: usize,
+    },
+}
+
+/// Compiles the rules of one binding.
+///
+/// # Errors
+///
+/// See [`CompileError`].
+pub fn compile(instances: &[Instance], semantics: Semantics) -> Result<Compiled, CompileError> {
+    let lists = lower::lower(instances, semantics)?;
+    let image = encode::image(&lists, semantics)?;
+    Ok(Compiled {
+        image,
+        slots: lists.slots,
+        entries: lists.entries,
+        lists: lists.rules,
+    })
+}

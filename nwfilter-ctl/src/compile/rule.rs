@@ -1,0 +1,57 @@
+//! Flat rules: what a layer's filters come down to for one direction. A list is walked from the
+//! start; the first rule whose conditions all hold decides.
+
+use nwfilter_common::{Field, LeafVerdict};
+
+use super::set::ValueSet;
+
+/// One rule of a flat list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FlatRule {
+    /// Index into [`super::Compiled::entries`].
+    pub entry: u32,
+    /// What happens on a match.
+    pub outcome: Outcome,
+    /// All must hold; at most one per field, and one per run of slots.
+    pub conditions: Vec<Condition>,
+}
+
+/// What a matching rule does.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Outcome {
+    /// The layer is done with the frame.
+    Decide(LeafVerdict),
+    /// Go on with the rule at this index of the list, which is further down.
+    Skip(usize),
+}
+
+/// A test of a frame.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Condition {
+    /// The field's value is in the set.
+    In(Field, ValueSet),
+    /// The field's value is, or is not, one of the port's addresses.
+    Slots(SlotTest, bool),
+}
+
+/// A comparison with a run of slots of the port record.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SlotTest {
+    /// The field; for IPv6 addresses its first half, and slots count in pairs.
+    pub field: Field,
+    /// First slot.
+    pub first: u8,
+    /// Values to compare with.
+    pub count: u8,
+}
+
+impl SlotTest {
+    /// Slots per value.
+    pub const fn stride(self) -> u8 {
+        if self.field.low_half().is_some() {
+            2
+        } else {
+            1
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A flat list as frames of one class see it: tests whose result follows from the class are gone,
+//! and rules that need a header which such frames lack drop them.
+
+use nwfilter_common::{Class, Field, Knowledge, LeafVerdict, TableLayer};
+
+use super::{
+    Entry,
+    rule::{Condition, FlatRule, Outcome},
+};
+use crate::model::Semantics;
+
+/// What is known of a field, where libvirt's blind spots count.
+fn knowledge(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Knowledge {
+    let known = class.knows(field);
+    if semantics == Semantics::Strict || layer == TableLayer::Inet {
+        return known;
+    }
+    match (class, known) {
+        // ebtables compares the fragment header's own number (section 2.4, `protocol`).
+        (Class::Ip6Fragment, _) if field == Field::IpProtocol => Knowledge::Constant(44),
+        // Ports are never there for it, nor is any field of a truncated ARP packet (4a, 10).
+        (
+            Class::Ip4Fragment
+            | Class::Ip6Fragment
+            | Class::ArpShort
+            | Class::ArpCut
+            | Class::RarpShort
+            | Class::RarpCut,
+            Knowledge::Missing,
+        ) => Knowledge::Absent,
+        _ => known,
+    }
+}
+
+/// The rules that can match in a class, with the tests that are still open.
+///
+/// A rule that cannot be ruled out without a missing field drops the frame: its other conditions
+/// stay, its outcome becomes the drop.
+pub(super) fn specialise(
+    rules: &[FlatRule],
+    class: Class,
+    layer: TableLayer,
+    semantics: Semantics,
+) -> Vec<(usize, FlatRule)> {
+    let mut special = Vec::new();
+    for (position, rule) in rules.iter().enumerate() {
+        let mut open = Vec::new();
+        let mut unknown = false;
+        let mut possible = true;
+        for condition in &rule.conditions {
+            let (field, holds): (Field, Option<bool>) = match condition {
+                Condition::In(field, set) => (
+                    *field,
+                    constant(class, *field, layer, semantics).map(|v| set.contains(v)),
+                ),
+                Condition::Slots(test, _) => (test.field, None),
+            };
+            match knowledge(class, field, layer, semantics) {
+                Knowledge::Present => open.push(condition.clone()),
+                Knowledge::Constant(_) => possible &= holds.unwrap_or(false),
+                Knowledge::Missing => unknown = true,
+                Knowledge::Ignored => {}
+                Knowledge::Absent => possible = false,
+            }
+        }
+        if !possible {
+            continue;
+        }
+        let (entry, outcome) = if unknown {
+            (Entry::missing(layer), Outcome::Decide(LeafVerdict::Drop))
+        } else {
+            (rule.entry, rule.outcome)
+        };
+        special.push((
+            position,
+            FlatRule {
+                entry,
+                outcome,
+                conditions: open,
+            },
+        ));
+    }
+    special
+}
+
+fn constant(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Option<u64> {
+    match knowledge(class, field, layer, semantics) {
+        Knowledge::Constant(value) => Some(value),
+        _ => None,
+    }
+}

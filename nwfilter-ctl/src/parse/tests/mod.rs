@@ -1,0 +1,3 @@
+//! Tests of the attribute table and of the spellings of values.
+
+mod values;

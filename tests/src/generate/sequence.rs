@@ -1,0 +1,166 @@
+//! Sequences of frames in which some answer, repeat or complain about earlier ones.
+
+use proptest::{collection::vec, option, prelude::*, sample::Index};
+
+use super::{Options, frame::frame, pool};
+use crate::{
+    judge::FrameDirection,
+    wire::{self, Ipv4, Ipv6},
+};
+
+/// A frame at the port.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sent {
+    /// Where it goes.
+    pub direction: FrameDirection,
+    /// From the Ethernet header on, without checksum.
+    pub bytes: Vec<u8>,
+    /// When, in nanoseconds; never before the frame that precedes it.
+    pub now: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Fresh(FrameDirection, Vec<u8>),
+    /// An earlier frame once more.
+    Repeat(Index),
+    /// The answer to an earlier frame.
+    Answer(Index),
+    /// An ICMP error about an earlier frame.
+    Complain(Index),
+}
+
+/// A sequence.
+pub(super) fn sequence(options: Options) -> BoxedStrategy<Vec<Sent>> {
+    let index = any::<Index>;
+    let step = prop_oneof![
+        6 => frame().prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
+        1 => index().prop_map(Step::Repeat),
+        3 => index().prop_map(Step::Answer),
+        1 => index().prop_map(Step::Complain),
+    ];
+    // Long enough to outlive this or that entry, and off its exact end.
+    let pauses = prop::sample::select(vec![1_u64, 25, 31, 125, 215, 605, 432_005]);
+    let pause = option::weighted(if options.time { 0.08 } else { 0.0 }, pauses);
+    vec((step, pause), 1..=options.frames)
+        .prop_map(play)
+        .boxed()
+}
+
+fn play(steps: Vec<(Step, Option<u64>)>) -> Vec<Sent> {
+    let mut sent: Vec<Sent> = Vec::new();
+    let mut now = 1_000_000_000_000;
+    for (step, pause) in steps {
+        now += pause.unwrap_or(0) * 1_000_000_000;
+        let earlier = |index: &Index| (!sent.is_empty()).then(|| index.get(&sent));
+        let frame = match &step {
+            Step::Fresh(direction, bytes) => Some((*direction, bytes.clone())),
+            Step::Repeat(index) => earlier(index).map(|sent| (sent.direction, sent.bytes.clone())),
+            Step::Answer(index) => {
+                earlier(index).map(|sent| (opposite(sent.direction), answer(&sent.bytes)))
+            }
+            Step::Complain(index) => earlier(index)
+                .and_then(|sent| Some((opposite(sent.direction), complaint(&sent.bytes)?))),
+        };
+        if let Some((direction, bytes)) = frame {
+            sent.push(Sent {
+                direction,
+                bytes,
+                now,
+            });
+        }
+    }
+    sent
+}
+
+fn opposite(direction: FrameDirection) -> FrameDirection {
+    match direction {
+        FrameDirection::In => FrameDirection::Out,
+        FrameDirection::Out => FrameDirection::In,
+    }
+}
+
+/// The frame with both ends exchanged, as far as it has them; a TCP SYN becomes a SYN with ACK, an
+/// ICMP request its reply.
+fn answer(frame: &[u8]) -> Vec<u8> {
+    let mut answer = frame.to_vec();
+    exchange(&mut answer, 0, 6, 6);
+    let (protocol, at) = match frame.get(12..14) {
+        Some([0x08, 0x00]) if frame.len() >= 34 && frame[14] == 0x45 => {
+            exchange(&mut answer, 26, 30, 4);
+            (frame[23], 34)
+        }
+        Some([0x86, 0xdd]) if frame.len() >= 54 => {
+            exchange(&mut answer, 22, 38, 16);
+            (frame[20], 54)
+        }
+        _ => return answer,
+    };
+    if matches!(protocol, 6 | 17 | 33 | 132) {
+        exchange(&mut answer, at, at + 2, 2);
+    }
+    let is_syn = || frame.len() >= at + 20 && frame[at + 13] == 0x02;
+    let is_icmp = || frame.len() >= at + 8;
+    match protocol {
+        6 if is_syn() => turn(&mut answer, at + 12, at + 16, 0x0010),
+        1 if is_icmp() && frame[at] == 8 => turn(&mut answer, at, at + 2, 0x0800),
+        1 if is_icmp() && frame[at] == 13 => turn(&mut answer, at, at + 2, 0x0300),
+        1 if is_icmp() && frame[at] == 15 => turn(&mut answer, at, at + 2, 0x1f00),
+        1 if is_icmp() && frame[at] == 17 => turn(&mut answer, at, at + 2, 0x0300),
+        58 if is_icmp() && frame[at] == 128 => turn(&mut answer, at, at + 2, 0x0100),
+        _ => {}
+    }
+    answer
+}
+
+fn exchange(frame: &mut [u8], a: usize, b: usize, length: usize) {
+    if frame.len() >= b + length {
+        for i in 0..length {
+            frame.swap(a + i, b + i);
+        }
+    }
+}
+
+/// Turns bits of the 16-bit word at `at` and keeps the checksum at `checksum` right (RFC 1624).
+fn turn(frame: &mut [u8], at: usize, checksum: usize, bits: u16) {
+    let word = |frame: &[u8], at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+    let old = word(frame, at);
+    let new = old ^ bits;
+    let mut sum = u32::from(!word(frame, checksum)) + u32::from(!old) + u32::from(new);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    frame[at..at + 2].copy_from_slice(&new.to_be_bytes());
+    frame[checksum..checksum + 2].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+}
+
+/// "Port unreachable" about an IP frame, from somebody to its sender.
+fn complaint(frame: &[u8]) -> Option<Vec<u8>> {
+    let quoted = frame.get(14..)?;
+    let (ethertype, packet) = match frame.get(12..14)? {
+        [0x08, 0x00] => {
+            let source: [u8; 4] = quoted.get(12..16)?.try_into().ok()?;
+            let quoted = &quoted[..quoted.len().min(28)];
+            let ip = Ipv4 {
+                source: pool::IPV4[2],
+                destination: source.into(),
+                protocol: 1,
+                ..Ipv4::default()
+            };
+            (0x0800, ip.packet(&wire::icmp(3, 3, [0; 4], quoted)))
+        }
+        [0x86, 0xdd] => {
+            let source: [u8; 16] = quoted.get(8..24)?.try_into().ok()?;
+            let ip = Ipv6 {
+                source: pool::IPV6[2],
+                destination: source.into(),
+                protocol: 58,
+                ..Ipv6::default()
+            };
+            (0x86dd, ip.packet(&wire::icmp(1, 4, [0; 4], quoted)))
+        }
+        _ => return None,
+    };
+    let mac = |at: usize| nwfilter_common::MacAddr(std::array::from_fn(|i| frame[at + i]));
+    Some(wire::ethernet(mac(6), mac(0), ethertype, &packet))
+}
