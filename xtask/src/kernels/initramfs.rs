@@ -41,7 +41,7 @@ pub(crate) fn make(
     }
     archive.program("/busybox", &read(busybox)?)?;
     let modules = pack_modules(kernel, busybox, &mut archive)?;
-    programs.pack(&mut archive)?;
+    programs.pack(&mut archive, &kernel.with_file_name("stripped"))?;
     archive.program("/init", script(&modules, environment).as_bytes())?;
     archive.finish()
 }

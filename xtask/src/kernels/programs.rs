@@ -40,6 +40,9 @@ pub(crate) const SUITES: &[Suite] = &[
 /// Programs of the machine that tests call; with the libraries that these are linked to.
 const TOOLS: [&str; 2] = ["bridge", "ip"];
 
+/// What debugging information is in a program is no use in a guest and most of its bytes.
+const STRIP: &str = "strip";
+
 /// Files of this machine and where they go in a guest.
 pub(crate) struct Programs(Vec<(PathBuf, String)>);
 
@@ -95,26 +98,28 @@ impl Suite {
 }
 
 impl Programs {
-    /// Adds all of them to an archive, with the libraries that they need.
-    pub(crate) fn pack(&self, archive: &mut Archive) -> Result<()> {
+    /// Adds all of them to an archive, with the libraries that they need. `scratch` is the path of a
+    /// file that nobody needs.
+    pub(crate) fn pack(&self, archive: &mut Archive, scratch: &Path) -> Result<()> {
         for (source, path) in &self.0 {
-            let mut files = vec![(source.clone(), path.clone())];
-            files.extend(
-                libraries(source)?
-                    .into_iter()
-                    .map(|path| (path.clone().into(), path)),
-            );
-            for (source, path) in files {
-                if archive.contains(&path) {
-                    continue;
+            if archive.contains(path) {
+                continue;
+            }
+            let mut strip = Command::new(STRIP);
+            exec::run(strip.arg("--strip-debug").arg("-o").args([scratch, source]))?;
+            archive.program(path, &read(scratch)?)?;
+            for library in libraries(source)? {
+                if !archive.contains(&library) {
+                    archive.program(&library, &read(Path::new(&library))?)?;
                 }
-                let content = fs::read(&source)
-                    .with_context(|| format!("cannot read {}", source.display()))?;
-                archive.program(&path, &content)?;
             }
         }
         Ok(())
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Where the dynamic linker finds a program's libraries, itself included.

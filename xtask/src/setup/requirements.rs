@@ -113,6 +113,12 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         "shows what the kernel has loaded",
         "bpftool",
     ),
+    program(
+        Group::Kernels,
+        "strip",
+        "makes the tests fit into a small machine",
+        "binutils",
+    ),
     Requirement {
         group: Group::Kernels,
         name: QEMU,
