@@ -2,9 +2,10 @@
 //! messages; showing the source line is left to whoever has a terminal.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::diag::{Diagnostic, Position, SourceFile};
 use crate::model::{Attr, Datum, Selector, Span, VariableAccess};
 
 use super::LimitKind;
@@ -96,6 +97,16 @@ pub enum SourceError {
         /// Why.
         error: Arc<std::io::Error>,
     },
+    /// The document is not a filter.
+    #[error("{}", invalid(path.as_deref(), text, found))]
+    Invalid {
+        /// The file; `None` if it does not come from one.
+        path: Option<PathBuf>,
+        /// The document, with replacement characters for what is not UTF-8.
+        text: Arc<str>,
+        /// What is wrong with it; at least one error.
+        found: Arc<[Diagnostic]>,
+    },
     /// The file holds a filter of another name.
     #[error("{}: holds a filter named `{found}`; the name must be that of the file", path.display())]
     Misnamed {
@@ -104,6 +115,29 @@ pub enum SourceError {
         /// The name in the document.
         found: String,
     },
+}
+
+/// The first error of a document, as one line.
+fn invalid(path: Option<&Path>, text: &str, found: &[Diagnostic]) -> String {
+    let name = path.map_or_else(|| "not a filter".into(), |path| path.display().to_string());
+    let mut errors = found.iter().filter(|found| found.is_error());
+    let Some(first) = errors.next() else {
+        return name;
+    };
+    let file = SourceFile::new(name, text);
+    let Position { line, column } = file.position(first.primary.span.start);
+    let expected = first.expected.as_ref();
+    let expected = expected.map_or_else(String::new, |expected| format!(", expected {expected}"));
+    let others = match errors.count() {
+        0 => String::new(),
+        1 => " (and another error)".into(),
+        more => format!(" (and {more} other errors)"),
+    };
+    let name = file.name();
+    format!(
+        "{name}:{line}:{column}: {}{expected}{others}",
+        first.message
+    )
 }
 
 /// Why a binding cannot be resolved.
@@ -202,6 +236,26 @@ pub enum ResolveError {
         /// The references that lead there.
         path: ReferencePath,
     },
+}
+
+impl ResolveError {
+    /// The place in a filter that is wrong, if there is one: the access, or the reference that leads
+    /// to a filter which is missing, unusable or the beginning of a cycle.
+    pub fn site(&self) -> Option<&Site> {
+        match self {
+            Self::Filter { path, .. } | Self::Cycle { path, .. } => path.0.last(),
+            Self::AddressUnknown(missing) => Some(&missing.site),
+            Self::MissingVariables(missing) => missing.first().map(|missing| &missing.site),
+            Self::Cardinality { site, .. }
+            | Self::Value { site, .. }
+            | Self::CommentVariable { site }
+            | Self::NegatedPairs { site, .. } => Some(site),
+            Self::Limit { place, .. } => match place {
+                Place::Binding(_) => None,
+                Place::Filter(site) => Some(site),
+            },
+        }
+    }
 }
 
 /// What a [`ResolveError::Limit`] is about.

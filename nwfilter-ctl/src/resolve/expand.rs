@@ -1,18 +1,20 @@
 //! From one rule and the values of its variables to concrete rules (section 3.2 of the semantics
-//! reference): accesses of one iterator advance in parallel, iterators multiply.
+//! reference): iterators multiply. What one iterator does is in [`super::lockstep`].
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::model::{Attr, Attribute, Datum, Protocol, Rule, Selector, Semantics, Value};
+use crate::parse::base;
 
 use super::error::{Place, ReferencePath};
+use super::lockstep::{Lockstep, Rows, Variable};
 use super::scope::Scope;
 use super::tree::Placed;
+use super::value;
 use super::value::Differs;
 use super::{Instance, LimitKind, Limits, Origin, ResolveError, Test, VariableElement, Warning};
-use super::{sign, value};
 
 /// Collects the instances of rule after rule.
 pub(super) struct Expander<'a> {
@@ -29,10 +31,6 @@ pub(super) struct Expander<'a> {
     rows: HashMap<RowsKey<'a>, Rows>,
 }
 
-/// What an iterator walks over: the indices of each step. More than one only where negated tests
-/// must hold for several values at once.
-type Rows = Rc<[Vec<u32>]>;
-
 /// A scope, told from others by its address (all outlive the expansion), and the variables that an
 /// iterator reads there.
 type RowsKey<'a> = (*const Scope<'a>, Vec<(&'a str, bool)>);
@@ -40,7 +38,6 @@ type RowsKey<'a> = (*const Scope<'a>, Vec<(&'a str, bool)>);
 /// An attribute that becomes a test.
 struct Part<'a> {
     attribute: &'a Attribute,
-    negated: bool,
     source: Source<'a>,
 }
 
@@ -51,22 +48,6 @@ enum Source<'a> {
     Element(Variable<'a>, u32),
     /// Position in the list of iterators.
     Iterator(Variable<'a>, usize),
-}
-
-/// A variable that has values.
-#[derive(Clone, Copy)]
-struct Variable<'a> {
-    name: &'a str,
-    values: &'a [String],
-}
-
-/// An iterator of a rule: variables that advance together.
-struct Lockstep<'a> {
-    id: u16,
-    /// The variables that it walks, each once; true where at least one test that is not negated
-    /// reads it.
-    variables: Vec<(Variable<'a>, bool)>,
-    rows: Rows,
 }
 
 impl<'a> Expander<'a> {
@@ -89,28 +70,23 @@ impl<'a> Expander<'a> {
 
     /// Adds the instances of a rule, all of whose variables have values.
     pub(super) fn expand(&mut self, placed: &Placed<'a>) -> Result<(), ResolveError> {
-        let (mut parts, mut iterators) = self.parts(placed)?;
-        for iterator in &mut iterators {
-            iterator.rows = self.rows(placed, &iterator.variables);
-        }
+        let (mut parts, iterators) = self.parts(placed)?;
         parts.retain(|part| !self.is_lost(placed, part));
-
-        let steps = iterators.iter().map(|iterator| iterator.rows.len());
-        let count = steps.fold(1, usize::saturating_mul);
+        let iterators = iterators.iter().map(|iterator| self.rows(placed, iterator));
+        let iterators: Vec<Rows> = iterators.collect();
+        let lengths = iterators.iter().map(|rows| rows.len());
+        let count = lengths.fold(1, usize::saturating_mul);
         if count > self.limits.rules - self.instances.len() {
             return Err(self.too_much(LimitKind::Rules, placed));
         }
         let mut at = vec![0; iterators.len()];
         for _ in 0..count {
-            let rows: Vec<&[u32]> = iterators
-                .iter()
-                .zip(&at)
-                .map(|(iterator, at)| iterator.rows[*at].as_slice())
-                .collect();
-            self.push(placed, &parts, &rows)?;
-            for (at, iterator) in at.iter_mut().zip(&iterators) {
+            let steps = iterators.iter().zip(&at);
+            let steps: Vec<&[u32]> = steps.map(|(rows, at)| rows[*at].as_slice()).collect();
+            self.push(placed, &parts, &steps)?;
+            for (at, rows) in at.iter_mut().zip(&iterators) {
                 *at += 1;
-                if *at < iterator.rows.len() {
+                if *at < rows.len() {
                     break;
                 }
                 *at = 0;
@@ -136,7 +112,6 @@ impl<'a> Expander<'a> {
             iterators.push(Lockstep::new(0));
         }
         for attribute in &rule.attributes {
-            let negated = sign::negated(rule, attribute.attr, attribute.negated, self.semantics);
             let source = match &attribute.value {
                 Value::Literal { datum, .. } => Source::Literal(datum),
                 Value::Variable(access) => {
@@ -160,7 +135,8 @@ impl<'a> Expander<'a> {
                                 iterators.push(Lockstep::new(id));
                                 iterators.len() - 1
                             });
-                            let positive = !negated || self.semantics == Semantics::Libvirt;
+                            let positive =
+                                !attribute.negated || self.semantics == Semantics::Libvirt;
                             iterators[position]
                                 .add(variable, positive, || placed.filter.site(attribute.span))?;
                             Source::Iterator(variable, position)
@@ -168,44 +144,16 @@ impl<'a> Expander<'a> {
                     }
                 }
             };
-            parts.push(Part {
-                attribute,
-                negated,
-                source,
-            });
+            parts.push(Part { attribute, source });
         }
         Ok((parts, iterators))
     }
 
-    /// The steps of an iterator: one for each different tuple of the values that positive tests
-    /// read, in order of first appearance. In libvirt's reading every test counts as positive, so
-    /// each step has a single tuple; in the strict one the values that only negated tests read are
-    /// collected, and none of them may match.
-    fn rows(&mut self, placed: &Placed<'a>, variables: &[(Variable<'a>, bool)]) -> Rows {
-        let key = variables
-            .iter()
-            .map(|(variable, positive)| (variable.name, *positive));
-        let key = (Rc::as_ptr(&placed.scope), key.collect());
-        if let Some(rows) = self.rows.get(&key) {
-            return Rc::clone(rows);
-        }
-        let length = variables
-            .first()
-            .map_or(0, |(variable, _)| variable.values.len());
-        let mut rows: Vec<Vec<u32>> = Vec::new();
-        let mut seen: HashMap<Vec<&str>, usize> = HashMap::new();
-        for index in 0..length {
-            let positive = variables.iter().filter(|(_, positive)| *positive);
-            let tuple = positive.map(|(variable, _)| variable.values[index].as_str());
-            let row = *seen.entry(tuple.collect()).or_insert_with(|| {
-                rows.push(Vec::new());
-                rows.len() - 1
-            });
-            rows[row].push(index as u32);
-        }
-        let rows: Rows = rows.into();
-        self.rows.insert(key, Rc::clone(&rows));
-        rows
+    /// The steps of an iterator, worked out once per scope.
+    fn rows(&mut self, placed: &Placed<'a>, iterator: &Lockstep<'a>) -> Rows {
+        let key = (Rc::as_ptr(&placed.scope), iterator.key());
+        let rows = self.rows.entry(key).or_insert_with(|| iterator.steps());
+        Rc::clone(rows)
     }
 
     /// Whether libvirt loses this test.
@@ -221,12 +169,12 @@ impl<'a> Expander<'a> {
         lost
     }
 
-    /// Adds one instance; `rows` has the current step of each iterator.
+    /// Adds one instance; `steps` has the current one of each iterator.
     fn push(
         &mut self,
         placed: &Placed<'a>,
         parts: &[Part<'a>],
-        rows: &[&[u32]],
+        steps: &[&[u32]],
     ) -> Result<(), ResolveError> {
         let rule = placed.rule;
         let mut tests = Vec::with_capacity(parts.len());
@@ -234,13 +182,13 @@ impl<'a> Expander<'a> {
             let test = match part.source {
                 Source::Literal(datum) => Test {
                     attr: part.attribute.attr,
-                    negated: part.negated,
+                    negated: part.attribute.negated,
                     values: vec![datum.clone()],
                     variable: None,
                 },
                 Source::Element(variable, index) => self.test(placed, part, variable, &[index])?,
                 Source::Iterator(variable, iterator) => {
-                    self.test(placed, part, variable, rows[iterator])?
+                    self.test(placed, part, variable, steps[iterator])?
                 }
             };
             self.tests += test.values.len();
@@ -286,7 +234,7 @@ impl<'a> Expander<'a> {
             if indices.len() == 1 || seen.insert(text) {
                 values.push(self.read(placed, part, variable, *index)?);
             }
-            if !part.negated || self.semantics == Semantics::Libvirt {
+            if !part.attribute.negated || self.semantics == Semantics::Libvirt {
                 break;
             }
         }
@@ -309,7 +257,7 @@ impl<'a> Expander<'a> {
         }
         Ok(Test {
             attr,
-            negated: part.negated,
+            negated: part.attribute.negated,
             values,
             variable: Some(VariableElement {
                 name,
@@ -366,45 +314,6 @@ impl<'a> Expander<'a> {
     }
 }
 
-impl<'a> Lockstep<'a> {
-    fn new(id: u16) -> Self {
-        Self {
-            id,
-            variables: Vec::new(),
-            rows: Rc::new([]),
-        }
-    }
-
-    /// Adds a variable that is read by a test.
-    fn add(
-        &mut self,
-        variable: Variable<'a>,
-        positive: bool,
-        site: impl FnOnce() -> super::Site,
-    ) -> Result<(), ResolveError> {
-        let known = self
-            .variables
-            .iter_mut()
-            .find(|(other, _)| other.name == variable.name);
-        if let Some((_, is_positive)) = known {
-            *is_positive |= positive;
-            return Ok(());
-        }
-        if let Some((first, _)) = self.variables.first()
-            && first.values.len() != variable.values.len()
-        {
-            return Err(ResolveError::Cardinality {
-                site: Box::new(site()),
-                iterator: self.id,
-                first: (first.name.into(), first.values.len()),
-                second: (variable.name.into(), variable.values.len()),
-            });
-        }
-        self.variables.push((variable, positive));
-        Ok(())
-    }
-}
-
 /// Whether the test on `attr` means something only together with another one of the rule.
 fn completes_another(rule: &Rule, attr: Attr) -> bool {
     let has = |of: Attr| rule.attributes.iter().any(|other| other.attr == of);
@@ -412,5 +321,5 @@ fn completes_another(rule: &Rule, attr: Attr) -> bool {
         rule.protocol,
         Protocol::Icmp | Protocol::IcmpV6 | Protocol::Ipv6
     );
-    sign::base(attr).is_some_and(has) || (attr == Attr::Code && is_icmp && has(Attr::Type))
+    base(attr).is_some_and(has) || (attr == Attr::Code && is_icmp && has(Attr::Type))
 }

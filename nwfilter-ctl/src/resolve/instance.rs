@@ -49,7 +49,10 @@ pub struct Test {
     /// True when the test is negated (`match='no'`, after the fix-ups that the semantics ask for).
     pub negated: bool,
     /// The value to test for. In [`crate::model::Semantics::Strict`], a negated test on a variable
-    /// with several values has several: the field must be none of them. Otherwise exactly one.
+    /// with several values has several: the field must be none of them. If a positive test of the
+    /// rule reads the same iterator, that is only those that stand where the list of the positive
+    /// test has this instance's value. Otherwise exactly one. A mask, range end or code that
+    /// completes a test with several values has one, which is shared by all of them.
     pub values: Vec<Datum>,
     /// The variable that the value came from, if any.
     pub variable: Option<VariableElement>,
@@ -60,6 +63,6 @@ pub struct Test {
 pub struct VariableElement {
     /// Name, without `$`.
     pub name: Arc<str>,
-    /// Index into the variable's list of values, from 0.
+    /// Index into the variable's list of values, from 0; of the first if a test has several.
     pub index: u32,
 }

@@ -2,17 +2,18 @@
 //! semantics reference. Pure and deterministic; reads nothing but its arguments.
 //!
 //! What is done here: the tree is walked depth first in document order, variables are substituted
-//! and iterated, the signs of dependent attributes are fixed, and the text of variables is read as
-//! the chosen semantics ask. What is not: sorting, chains, directions, and the meaning of a test.
-//! Literals are passed on as they are, also where libvirt misreads them.
+//! and iterated, and their text is read as the chosen semantics ask. What is not: sorting, chains,
+//! directions, and the meaning of a test. Literals and signs are passed on as `parse` left them (a
+//! filter is to be parsed with the semantics that it is resolved with).
 
+mod dir;
 mod display;
 mod error;
 mod expand;
 mod instance;
 mod limits;
+mod lockstep;
 mod scope;
-mod sign;
 mod source;
 mod tools;
 mod tree;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use crate::model::{Binding, Parameters, Selector, Semantics, Value, VariableAccess};
 
+pub use dir::{FilterDir, ListedFilter};
 pub use error::{MissingVariable, Place, ReferencePath, ResolveError, Site, SourceError, Warning};
 pub use instance::{Instance, Origin, Test, VariableElement};
 pub use limits::{LimitKind, Limits};

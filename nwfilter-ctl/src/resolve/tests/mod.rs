@@ -7,6 +7,7 @@
 //!
 //! so that they say nothing about XML; the built-in filters and the examples are tested as XML.
 
+mod dir;
 mod properties;
 mod semantics;
 mod tree;

@@ -297,3 +297,35 @@ fn the_number_of_values_in_tests_is_limited() {
         "filter `top`, line 1: more than 4 values in the tests of all rules"
     );
 }
+
+#[test]
+fn every_error_in_a_filter_has_a_place() {
+    let limits = Limits {
+        rules: 1,
+        ..Limits::default()
+    };
+    for (text, parameters, place) in [
+        ("ref nosuch", "", "ref nosuch"),
+        ("out accept\nref top", "", "ref top"),
+        ("out accept ip srcipaddr=$IP", "", "$IP"),
+        ("out accept ip srcipaddr=$A dstipaddr=$IP", "", "$A"),
+        (
+            "out accept tcp srcportstart=$A dstportstart=$B",
+            "A=1 B=1,2",
+            "$B",
+        ),
+        ("out accept tcp srcportstart=$A", "A=x", "$A"),
+        ("out accept icmp !type=1 !code=$A", "A=1,2", "$A"),
+        ("out accept\nout accept tcp", "", "out accept tcp"),
+    ] {
+        let error = top(text).resolve_within(parameters, limits).unwrap_err();
+        let site = error.site().unwrap();
+        assert_eq!(&text[site.span.start..site.span.end], place, "{error}");
+        assert_eq!(&*site.filter, "top");
+        assert_eq!(
+            site.line as usize,
+            1 + text[..site.span.start].matches('\n').count()
+        );
+    }
+    assert!(Filters::default().error("").site().is_none());
+}

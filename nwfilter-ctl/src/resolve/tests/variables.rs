@@ -199,6 +199,22 @@ fn parameters_of_one_reference_are_not_seen_by_the_next() {
 }
 
 #[test]
+fn every_reference_has_its_own_list() {
+    let filters = top("ref inner A=1,1\nref inner A=1,2,3\nref inner A=4")
+        .root("inner", "out accept tcp srcportstart=$A");
+    assert_eq!(
+        filters.tests(""),
+        [
+            "srcportstart=1($A[0])",
+            "srcportstart=1($A[0])",
+            "srcportstart=2($A[1])",
+            "srcportstart=3($A[2])",
+            "srcportstart=4($A[0])",
+        ]
+    );
+}
+
+#[test]
 fn mac_is_the_bindings_unless_it_is_passed() {
     let filters = top("out drop mac srcmacaddr=$MAC");
     assert_eq!(filters.tests(""), ["srcmacaddr=52:54:00:00:00:01($MAC[0])"]);

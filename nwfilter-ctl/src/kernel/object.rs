@@ -1,0 +1,136 @@
+//! The object: its maps, found again by their pins, and its programs.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
+    maps::MapError,
+    programs::{ProgramError, SchedClassifier},
+};
+use nwfilter_common::{FrameDirection, names};
+
+use super::KernelError;
+
+const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
+
+const MAPS: [&str; 8] = [
+    names::GLOBALS,
+    names::PORT_INDEX,
+    names::PORT_HASH,
+    names::PORTS,
+    names::IMAGES,
+    names::COUNTERS,
+    names::EVENTS,
+    names::SCRATCH,
+];
+
+/// Result of running a program on a frame with `BPF_PROG_TEST_RUN`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Run {
+    /// The TC action that the program returned.
+    pub action: i32,
+    /// Mean time of one run, to the nanosecond.
+    pub duration: Duration,
+}
+
+/// Loads the object. With a pin directory, maps that are pinned there are used again and new ones
+/// are pinned.
+pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
+    let paths: Vec<_> = pins
+        .iter()
+        .flat_map(|pins| MAPS.iter().map(move |name| (*name, pins.join(name))))
+        .collect();
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    for (name, path) in &paths {
+        loader.map_pin_path(name, path);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|error| match error {
+        EbpfError::MapError(MapError::CreateError { io_error, .. })
+            if io_error.kind() == io::ErrorKind::PermissionDenied =>
+        {
+            KernelError::NotPermitted
+        }
+        error => KernelError::Load(Box::new(error)),
+    })?;
+    for direction in [FrameDirection::In, FrameDirection::Out] {
+        let name = program_name(direction);
+        let program = program(&mut ebpf, direction)?;
+        let failed = |source: ProgramError| KernelError::Program {
+            program: name,
+            source: Box::new(source),
+        };
+        program.load().map_err(failed)?;
+        if let Some(pins) = pins {
+            // A new program each time: its code may be newer than that of the pinned one.
+            let path = pins.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(KernelError::File {
+                        action: "remove",
+                        path,
+                        source,
+                    });
+                }
+                _ => program.pin(&path).map_err(|source| KernelError::Pin {
+                    path,
+                    source: Box::new(source),
+                })?,
+            }
+        }
+    }
+    Ok(ebpf)
+}
+
+/// Name of the program for a direction.
+pub(super) const fn program_name(direction: FrameDirection) -> &'static str {
+    match direction {
+        FrameDirection::In => names::PROGRAM_IN,
+        FrameDirection::Out => names::PROGRAM_OUT,
+    }
+}
+
+/// The program for a direction.
+pub(super) fn program(
+    ebpf: &mut Ebpf,
+    direction: FrameDirection,
+) -> Result<&mut SchedClassifier, KernelError> {
+    let name = program_name(direction);
+    let program = ebpf
+        .program_mut(name)
+        .ok_or(KernelError::Incomplete(name))?;
+    program.try_into().map_err(|source| KernelError::Program {
+        program: name,
+        source: Box::new(source),
+    })
+}
+
+/// Runs a program on a frame as if it were at the hook of an interface.
+pub(super) fn test_run(
+    ebpf: &mut Ebpf,
+    direction: FrameDirection,
+    ifindex: u32,
+    frame: &[u8],
+    repeat: u32,
+) -> Result<Run, KernelError> {
+    /// Offset of `ifindex` in `struct __sk_buff` (`linux/bpf.h`).
+    const IFINDEX: usize = 40;
+    let mut context = [0; IFINDEX + 4];
+    context[IFINDEX..].copy_from_slice(&ifindex.to_ne_bytes());
+    let options = TestRunOptions {
+        data_in: Some(frame),
+        ctx_in: Some(&context),
+        repeat,
+        ..TestRunOptions::default()
+    };
+    let result = program(ebpf, direction)?
+        .test_run(options)
+        .map_err(|source| KernelError::Program {
+            program: program_name(direction),
+            source: Box::new(source),
+        })?;
+    Ok(Run {
+        action: result.return_value.cast_signed(),
+        duration: result.duration,
+    })
+}

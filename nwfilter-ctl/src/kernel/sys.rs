@@ -1,0 +1,118 @@
+//! The few system calls that aya does not wrap.
+
+use std::{
+    ffi::{CStr, CString, OsStr},
+    io,
+    mem::MaybeUninit,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info};
+
+use super::KernelError;
+
+/// `BPF_FS_MAGIC` of `linux/magic.h`.
+const BPF_FS_MAGIC: libc::c_long = 0xcafe_4a11;
+
+/// Whether the path is on a BPF file system.
+pub(super) fn is_bpffs(path: &Path) -> io::Result<bool> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut stat = MaybeUninit::<libc::statfs>::uninit();
+    // SAFETY: the path is a C string and `stat` is writable memory of the right type.
+    if unsafe { libc::statfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so it filled the structure.
+    let stat = unsafe { stat.assume_init() };
+    Ok(stat.f_type == BPF_FS_MAGIC)
+}
+
+/// Index of a device in this network namespace; `None` if there is none of that name.
+pub(super) fn ifindex(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name is a C string.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => None,
+        index => Some(index),
+    }
+}
+
+/// Name of a device in this network namespace.
+pub(super) fn ifname(ifindex: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the size that the call asks for.
+    if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
+        return None;
+    }
+    let name = CStr::from_bytes_until_nul(&name).ok()?;
+    Some(OsStr::from_bytes(name.to_bytes()).to_str()?.to_owned())
+}
+
+/// Interface index of the pinned TCX link; 0 when its device is gone.
+pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attr = zeroed_attr();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: the path is a C string that lives until the call returns.
+    let fd = unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &attr) }?;
+    // SAFETY: the call returned a descriptor that nobody else owns.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+
+    // SAFETY: plain data, for which all zero bytes are valid.
+    let mut info: bpf_link_info = unsafe { MaybeUninit::zeroed().assume_init() };
+    let mut attr = zeroed_attr();
+    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.info_len = size_of::<bpf_link_info>() as u32;
+    attr.info.info = &raw mut info as u64;
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives.
+    unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
+    // SAFETY: an integer, whatever kind of link it is.
+    Ok(unsafe { info.__bindgen_anon_1.tcx.ifindex })
+}
+
+fn zeroed_attr() -> bpf_attr {
+    // SAFETY: plain data, for which all zero bytes are valid.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// bpf(2).
+///
+/// # Safety
+///
+/// The pointers in `attr` are what the command asks for.
+unsafe fn bpf(command: bpf_cmd, attr: &bpf_attr) -> io::Result<i32> {
+    // SAFETY: the caller vouches for the attributes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command as libc::c_long,
+            &raw const *attr,
+            size_of::<bpf_attr>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
+}
+
+/// Waits until every program that was running when the call was made has returned.
+///
+/// `MEMBARRIER_CMD_GLOBAL` is `synchronize_rcu()` in the kernel (`kernel/sched/membarrier.c`), and
+/// programs at TC hooks run inside an RCU read-side section.
+pub(super) fn wait_for_programs() -> Result<(), KernelError> {
+    const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
+    // SAFETY: the call takes no pointers.
+    match unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(KernelError::Syscall {
+            call: "membarrier",
+            source: io::Error::last_os_error(),
+        }),
+    }
+}
