@@ -57,7 +57,7 @@ pub(crate) fn test(options: &Options) -> Result<ExitCode> {
 }
 
 /// What the test programs get in other kernels.
-fn environment(options: &Options) -> Result<Environment> {
+pub(crate) fn environment(options: &Options) -> Result<Environment> {
     let handed_on = HANDED_ON
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));

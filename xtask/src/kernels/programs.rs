@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -30,9 +30,9 @@ pub(crate) const SUITES: &[Suite] = &[
         filter: "net::tests::",
     },
     Suite {
-        name: "demo",
+        name: "datapath",
         package: "nwfilter-tests",
-        target: &["--test", "demo"],
+        target: &["--test", "datapath"],
         filter: "",
     },
 ];
@@ -58,34 +58,18 @@ pub(crate) fn build() -> Result<Programs> {
         programs.push((path, format!("/usr/bin/{tool}")));
     }
     for suite in SUITES {
-        let messages = exec::output(
-            exec::cargo("test")
-                .args([
-                    "--quiet",
-                    "--no-run",
-                    "--message-format=json-render-diagnostics",
-                ])
-                .args(["--package", suite.package])
-                .args(suite.target),
-        )?;
-        let (mut tests, others): (Vec<_>, Vec<_>) = messages
-            .lines()
-            .filter_map(executable)
-            .partition(|(_, is_test)| *is_test);
-        let (Some((test, _)), None) = (tests.pop(), tests.pop()) else {
-            bail!(
-                "{} is not one test program of {}",
-                suite.name,
-                suite.package
-            );
+        let mut build = exec::cargo("test");
+        build
+            .args(["--no-run", "--message-format=json-render-diagnostics"])
+            .args(["--package", suite.package])
+            .args(suite.target)
+            .stderr(Stdio::inherit());
+        let messages = exec::output(&mut build)?;
+        let mut tests = messages.lines().filter_map(test_program);
+        let (Some(test), None) = (tests.next(), tests.next()) else {
+            bail!("{build:?} does not build one test program");
         };
         programs.push((test.into(), suite.path()));
-        // Tests know the programs of their own package by the paths at which they were built.
-        programs.extend(
-            others
-                .into_iter()
-                .map(|(path, _)| (path.clone().into(), path)),
-        );
     }
     Ok(Programs(programs))
 }
@@ -146,14 +130,14 @@ fn parse_libraries(text: &str) -> Option<Vec<String>> {
     Some(libraries)
 }
 
-/// The program of one of cargo's messages, and whether it is a test program. A path with characters
-/// that JSON escapes comes out as another.
-fn executable(message: &str) -> Option<(String, bool)> {
+/// The program of one of cargo's messages, if it is a test program. A path with characters that JSON
+/// escapes comes out as another.
+fn test_program(message: &str) -> Option<&str> {
     let (_, rest) = message.split_once(r#""executable":""#)?;
     let (path, _) = rest.split_once('"')?;
     let (_, profile) = message.split_once(r#""profile":{"#)?;
     let (profile, _) = profile.split_once('}')?;
-    Some((path.to_owned(), profile.contains(r#""test":true"#)))
+    profile.contains(r#""test":true"#).then_some(path)
 }
 
 #[cfg(test)]
@@ -175,23 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn test_programs_are_told_from_the_programs_they_start() {
+    fn test_programs_are_told_from_others() {
         let message = |test: bool, executable: &str| {
             format!(
                 r#"{{"reason":"compiler-artifact","target":{{"kind":["bin"],"test":true}},\
                 "profile":{{"opt_level":"0","test":{test}}},"executable":{executable},"fresh":true}}"#
             )
         };
-        let found = |test, path| executable(&message(test, path));
-        assert_eq!(
-            found(true, r#""/t/a-1""#),
-            Some(("/t/a-1".to_owned(), true))
-        );
-        assert_eq!(found(false, r#""/t/b""#), Some(("/t/b".to_owned(), false)));
-        assert_eq!(found(false, "null"), None);
-        assert_eq!(
-            executable(r#"{"reason":"build-finished","success":true}"#),
-            None
-        );
+        let built = message(true, r#""/t/a-1""#);
+        assert_eq!(test_program(&built), Some("/t/a-1"));
+        assert_eq!(test_program(&message(false, r#""/t/b""#)), None);
+        assert_eq!(test_program(&message(true, "null")), None);
+        let finished = r#"{"reason":"build-finished","success":true}"#;
+        assert_eq!(test_program(finished), None);
     }
 }
