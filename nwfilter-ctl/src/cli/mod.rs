@@ -1,6 +1,8 @@
 //! The command line: what `nwfilter-ctl`'s commands print, and how they end.
 
 pub mod check;
+pub mod daemon;
+pub mod detach;
 pub mod explain_code;
 mod render;
 

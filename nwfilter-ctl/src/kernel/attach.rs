@@ -59,7 +59,14 @@ impl Attachment {
     /// Detaches.
     pub(super) fn detach(self) -> Result<(), KernelError> {
         match self {
-            Self::Pinned(path) => remove(&path),
+            Self::Pinned(path) => match sys::detach_pinned_link(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => Err(KernelError::File {
+                    action: "detach the link",
+                    path,
+                    source,
+                }),
+                _ => remove(&path),
+            },
             Self::Tcx(_) => Ok(()),
             // Its device may be gone, and then so is the filter.
             Self::Clsact(link) => {

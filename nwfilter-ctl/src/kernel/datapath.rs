@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs, io,
+    fs::{self, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -87,6 +88,8 @@ pub struct Datapath {
     generation: u64,
     /// Ports whose spare record is out of date since the last flip.
     stale: BTreeSet<String>,
+    /// Held as long as this lives: what is pinned has one owner.
+    _lock: Option<fs::File>,
 }
 
 impl Datapath {
@@ -95,12 +98,16 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// Without the necessary rights, without a BPF file system to pin on, or when the kernel refuses
-    /// something; what was pinned before is still there and in force.
+    /// Without the necessary rights, without a BPF file system to pin on, when another process has
+    /// the pin directory open, or when the kernel refuses something; what was pinned before is still
+    /// there and in force.
     pub fn open(options: Options) -> Result<Self, KernelError> {
-        let maps = match &options.pins {
-            Some(pins) => Some(prepare_pins(pins)?),
-            None => None,
+        let (maps, lock) = match &options.pins {
+            Some(pins) => {
+                let maps = prepare_pins(pins)?;
+                (Some(maps), Some(lock_pins(pins)?))
+            }
+            None => (None, None),
         };
         let mut ebpf = object::load(maps.as_deref())?;
         let mut tables = Tables::new(&mut ebpf)?;
@@ -115,6 +122,7 @@ impl Datapath {
             images: HashMap::new(),
             generation,
             stale: BTreeSet::new(),
+            _lock: lock,
         };
         datapath.adopt()?;
         Ok(datapath)
@@ -506,6 +514,24 @@ impl Drop for Datapath {
 
 fn links_dir(pins: &Path) -> PathBuf {
     pins.join("links")
+}
+
+/// Makes sure that nobody else changes what is pinned. A directory can be locked although it is on
+/// a BPF file system, which has no files to write to.
+fn lock_pins(pins: &Path) -> Result<fs::File, KernelError> {
+    let failed = |source| KernelError::File {
+        action: "lock",
+        path: pins.to_owned(),
+        source,
+    };
+    let directory = fs::File::open(pins).map_err(failed)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(KernelError::Busy {
+            path: pins.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// Makes the pin directory and returns that of this version's maps.

@@ -32,7 +32,7 @@ pub(super) fn is_bpffs(path: &Path) -> io::Result<bool> {
 }
 
 /// Index of a device in this network namespace; `None` if there is none of that name.
-pub(super) fn ifindex(name: &str) -> Option<u32> {
+pub fn ifindex(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: the name is a C string.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
@@ -42,7 +42,7 @@ pub(super) fn ifindex(name: &str) -> Option<u32> {
 }
 
 /// Name of a device in this network namespace.
-pub(super) fn ifname(ifindex: u32) -> Option<String> {
+pub fn ifname(ifindex: u32) -> Option<String> {
     let mut name = [0; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the size that the call asks for.
     if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
@@ -52,16 +52,29 @@ pub(super) fn ifname(ifindex: u32) -> Option<String> {
     Some(OsStr::from_bytes(name.to_bytes()).to_str()?.to_owned())
 }
 
-/// Interface index of the pinned TCX link; 0 when its device is gone.
-pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
+fn pinned(pin: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let mut attr = zeroed_attr();
     attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
     // SAFETY: the path is a C string that lives until the call returns.
     let fd = unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &attr) }?;
     // SAFETY: the call returned a descriptor that nobody else owns.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
 
+/// Takes the program of a pinned link off its device before returning. Removing the pin alone does
+/// that too, but some time later: the kernel puts it off.
+pub(super) fn detach_pinned_link(pin: &Path) -> io::Result<()> {
+    let link = pinned(pin)?;
+    let mut attr = zeroed_attr();
+    attr.link_detach.link_fd = link.as_raw_fd() as u32;
+    // SAFETY: the attributes hold no pointers.
+    unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &attr) }.map(drop)
+}
+
+/// Interface index of the pinned TCX link; 0 when its device is gone.
+pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
+    let link = pinned(pin)?;
     // SAFETY: plain data, for which all zero bytes are valid.
     let mut info: bpf_link_info = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut attr = zeroed_attr();
