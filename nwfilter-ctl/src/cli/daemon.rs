@@ -1,14 +1,14 @@
 //! `nwfilter-ctl daemon`: the control plane in the foreground.
 
 use std::{
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
 
-use super::Outcome;
-use crate::daemon::{self, Config, ConfigError, chain};
+use super::{CliError, Global, Outcome};
+use crate::daemon::{self, Config, ConfigError};
 
 /// Run the control plane in the foreground; stopping it leaves all filters in force
 #[derive(Args, Clone, Debug)]
@@ -30,31 +30,16 @@ pub struct DaemonArgs {
     pub pin_dir: Option<PathBuf>,
 }
 
-/// Runs until SIGTERM or SIGINT. `socket` is where callers connect, if not where the configuration
-/// says.
+/// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// `errors` cannot be written to.
-pub fn run(
-    args: &DaemonArgs,
-    socket: Option<&Path>,
-    errors: &mut impl Write,
-) -> io::Result<Outcome> {
-    let config = match config(args, socket) {
-        Ok(config) => config,
-        Err(error) => {
-            writeln!(errors, "error: {}", chain(&error))?;
-            return Ok(Outcome::Failed);
-        }
-    };
+///
+/// What keeps the daemon from starting.
+pub fn run(args: &DaemonArgs, global: &Global) -> Result<Outcome, CliError> {
+    let config = config(args, global.socket.as_deref())?;
     log_to_stderr();
-    match daemon::run(config) {
-        Ok(()) => Ok(Outcome::Done),
-        Err(error) => {
-            writeln!(errors, "error: {}", chain(&error))?;
-            Ok(Outcome::Failed)
-        }
-    }
+    daemon::run(config)?;
+    Ok(Outcome::Done)
 }
 
 fn config(args: &DaemonArgs, socket: Option<&Path>) -> Result<Config, ConfigError> {

@@ -1,15 +1,16 @@
 //! `nwfilter-ctl detach --all`: the explicit way to remove all filters.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use clap::Args;
+use serde_json::json;
 
-use super::Outcome;
+use super::{CliError, Global, Outcome};
 use crate::{
-    daemon::{Config, chain},
+    daemon::Config,
     kernel::{AttachMode, Datapath, KernelError, Options},
 };
 
@@ -28,26 +29,20 @@ pub struct DetachArgs {
 /// Removes all filters and pins.
 ///
 /// # Errors
-/// `out` or `errors` cannot be written to.
-pub fn run(
-    args: &DetachArgs,
-    out: &mut impl Write,
-    errors: &mut impl Write,
-) -> io::Result<Outcome> {
-    match detach(&args.pin_dir) {
-        Ok(Some(ports)) => writeln!(out, "removed the filters of {ports} ports")?,
-        Ok(None) => writeln!(out, "nothing is pinned below {}", args.pin_dir.display())?,
-        Err(error) => {
-            write!(errors, "error: {}", chain(&error))?;
-            if matches!(error, KernelError::Busy { .. }) {
-                write!(
-                    errors,
-                    "; stop the daemon first, it would filter them again"
-                )?;
-            }
-            writeln!(errors)?;
-            return Ok(Outcome::Failed);
-        }
+///
+/// While a daemon has the pins, and what the kernel refuses.
+pub fn run(args: &DetachArgs, global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
+    let path = &args.pin_dir;
+    let ports = detach(path).map_err(|error| match error {
+        KernelError::Busy { path } => CliError::DetachBusy { path },
+        error => CliError::Detach(error),
+    })?;
+    if global.json {
+        writeln!(out, "{}", json!({ "schema": 1, "ports": ports.unwrap_or(0) }))?;
+    } else if let Some(ports) = ports {
+        writeln!(out, "removed the filters of {ports} ports")?;
+    } else {
+        writeln!(out, "nothing is pinned below {}", path.display())?;
     }
     Ok(Outcome::Done)
 }

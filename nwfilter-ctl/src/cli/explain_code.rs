@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use clap::Args;
+use serde_json::json;
 
-use super::Outcome;
+use super::{Global, Outcome};
 use crate::diag::{Code, closest};
 
 /// Explain a code that `check` prints, with an example
@@ -21,6 +22,7 @@ pub struct ExplainCodeArgs {
 /// `out` or `errors` cannot be written to.
 pub fn run(
     args: &ExplainCodeArgs,
+    global: &Global,
     out: &mut impl Write,
     errors: &mut impl Write,
 ) -> io::Result<Outcome> {
@@ -33,6 +35,18 @@ pub fn run(
         return Ok(Outcome::Failed);
     };
     let severity = code.severity().as_str();
+    if global.json {
+        let document = json!({
+            "schema": 1,
+            "code": code.id(),
+            "name": code.name(),
+            "severity": severity,
+            "title": code.title(),
+            "explanation": code.explanation(),
+        });
+        writeln!(out, "{document:#}")?;
+        return Ok(Outcome::Done);
+    }
     writeln!(
         out,
         "{code} ({}), {severity}: {}\n",

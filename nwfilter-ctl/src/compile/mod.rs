@@ -4,10 +4,12 @@
 mod diagram;
 mod encode;
 mod lower;
+mod measure;
 mod rule;
 mod set;
 mod slots;
 mod specialise;
+mod trace;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -16,6 +18,7 @@ use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 pub use self::{
     rule::{Condition, FlatRule, Outcome, SlotTest},
     set::ValueSet,
+    trace::{Considered, Ending, Known, Seen, trace},
 };
 use crate::{
     model::{Attr, Semantics},

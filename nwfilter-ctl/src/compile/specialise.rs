@@ -10,7 +10,12 @@ use super::{
 use crate::model::Semantics;
 
 /// What is known of a field, where libvirt's blind spots count.
-fn knowledge(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Knowledge {
+pub(super) fn knowledge(
+    class: Class,
+    field: Field,
+    layer: TableLayer,
+    semantics: Semantics,
+) -> Knowledge {
     let known = class.knows(field);
     if semantics == Semantics::Strict || layer == TableLayer::Inet {
         return known;
