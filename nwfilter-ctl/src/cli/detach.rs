@@ -38,7 +38,11 @@ pub fn run(args: &DetachArgs, global: &Global, out: &mut impl Write) -> Result<O
         error => CliError::Detach(error),
     })?;
     if global.json {
-        writeln!(out, "{}", json!({ "schema": 1, "ports": ports.unwrap_or(0) }))?;
+        writeln!(
+            out,
+            "{}",
+            json!({ "schema": 1, "ports": ports.unwrap_or(0) })
+        )?;
     } else if let Some(ports) = ports {
         writeln!(out, "removed the filters of {ports} ports")?;
     } else {

@@ -1,19 +1,27 @@
 //! The command line: its root, what all commands have in common, and how they end. What a command
 //! does is in the module of its name, with its arguments and a `run`.
 
+pub mod binding;
 pub mod check;
 pub mod compile;
 pub mod daemon;
 pub mod detach;
+pub mod doctor;
 pub mod explain;
 pub mod explain_code;
+pub mod filter;
+pub mod port;
 
+mod client;
 mod condition;
 mod diagnose;
 mod document;
 mod load;
 mod place;
 mod render;
+mod table;
+
+pub use client::ClientError;
 
 use std::{
     error::Error,
@@ -69,6 +77,32 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// See [`explain_code`].
     ExplainCode(explain_code::ExplainCodeArgs),
+    /// See [`filter::define`].
+    Define(filter::DefineArgs),
+    /// See [`filter::undefine`].
+    Undefine(filter::UndefineArgs),
+    /// See [`filter::list`].
+    List(filter::ListArgs),
+    /// See [`filter::dumpxml`].
+    Dumpxml(filter::DumpxmlArgs),
+    /// See [`filter::edit`].
+    Edit(filter::EditArgs),
+    /// See [`binding::create`].
+    BindingCreate(binding::BindingCreateArgs),
+    /// See [`binding::delete`].
+    BindingDelete(binding::BindingDeleteArgs),
+    /// See [`binding::list`].
+    BindingList(binding::BindingListArgs),
+    /// See [`binding::dumpxml`].
+    BindingDumpxml(binding::BindingDumpxmlArgs),
+    /// See [`port::show`].
+    Show(port::ShowArgs),
+    /// See [`port::monitor`].
+    Monitor(port::MonitorArgs),
+    /// See [`port::status`].
+    Status(port::StatusArgs),
+    /// See [`doctor`].
+    Doctor(doctor::DoctorArgs),
 }
 
 /// How a command ended.
@@ -129,6 +163,18 @@ pub enum CliError {
     /// The datapath.
     #[error("the kernel does not run the filter")]
     Kernel(#[from] KernelError),
+    /// The daemon does not do it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The user's editor.
+    #[error("the editor `{editor}` failed")]
+    Editor {
+        /// The command.
+        editor: String,
+        /// Why, or how it ended.
+        #[source]
+        source: io::Error,
+    },
     /// The daemon's configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -168,7 +214,10 @@ impl Cli {
                     let _ = writeln!(out, "{}", json!({ "schema": 1, "error": text }));
                     let _ = out.flush();
                 }
-                Outcome::Failed
+                match &error {
+                    CliError::Client(error) => error.outcome(),
+                    _ => Outcome::Failed,
+                }
             }
         }
     }
@@ -189,6 +238,19 @@ impl Cli {
             Command::Detach(args) => detach::run(args, global, out),
             Command::Explain(args) => explain::run(args, global, out, errors),
             Command::ExplainCode(args) => Ok(explain_code::run(args, global, out, errors)?),
+            Command::Define(args) => filter::define(args, global, out),
+            Command::Undefine(args) => filter::undefine(args, global, out),
+            Command::List(_) => filter::list(global, out),
+            Command::Dumpxml(args) => filter::dumpxml(args, global, out),
+            Command::Edit(args) => filter::edit(args, global, out, errors),
+            Command::BindingCreate(args) => binding::create(args, global, out),
+            Command::BindingDelete(args) => binding::delete(args, global, out),
+            Command::BindingList(_) => binding::list(global, out),
+            Command::BindingDumpxml(args) => binding::dumpxml(args, global, out),
+            Command::Show(args) => port::show(args, global, out),
+            Command::Monitor(args) => port::monitor(args, global, out),
+            Command::Status(_) => port::status(global, out),
+            Command::Doctor(_) => doctor::run(global, out),
         }
     }
 }

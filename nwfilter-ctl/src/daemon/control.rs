@@ -47,6 +47,15 @@ impl Bound {
         }
     }
 
+    /// Whether a filter is part of what is enforced, or would be.
+    pub(super) fn uses(&self, filter: &str) -> bool {
+        match (&self.prepared, &self.binding) {
+            (Some(prepared), _) => prepared.resolved.filters.contains_key(filter),
+            (None, Ok(binding)) => binding.filter == filter,
+            (None, Err(_)) => false,
+        }
+    }
+
     fn change<'a>(&'a self, port: &'a str) -> Change<'a> {
         Change::Bind(match &self.prepared {
             Some(prepared) => prepared.bind(port),
@@ -131,7 +140,7 @@ impl Control {
     }
 
     /// Removes filters that no binding asks for: it was deleted while nobody was here to see.
-    fn release_unwanted(&mut self) {
+    pub(super) fn release_unwanted(&mut self) {
         let ports = self.datapath.ports().keys();
         let unwanted: Vec<String> = ports
             .filter(|port| !self.bindings.contains_key(*port))

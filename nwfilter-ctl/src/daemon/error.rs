@@ -10,6 +10,9 @@ pub enum DaemonError {
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),
+    /// Network devices cannot be watched.
+    #[error("cannot watch network devices")]
+    Links(#[source] io::Error),
     /// Another daemon has the state directory.
     #[error("another daemon uses {path}")]
     Busy {

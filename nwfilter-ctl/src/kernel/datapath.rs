@@ -153,6 +153,10 @@ impl Datapath {
             self.stale.insert(name.clone());
             self.ports.insert(name, state);
         }
+        if let Some(pins) = &self.options.pins {
+            // Of devices that are gone, or have another name now and other links.
+            attach::remove_strangers(&links_dir(pins), self.attachments.values().flatten())?;
+        }
         // The spare records may be half written; no program may still read them.
         sys::wait_for_programs()
     }
@@ -450,6 +454,47 @@ impl Datapath {
         let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::EVENTS)?;
         self.tables.set_global(Global::Events, 1)?;
         Ok(DropEvents(ring))
+    }
+
+    /// Turns reports of drops on or off.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be written.
+    pub fn report_drops(&mut self, on: bool) -> Result<(), KernelError> {
+        self.tables.set_global(Global::Events, on.into())
+    }
+
+    /// Whether the program is on the device that it was attached to, in both directions: it is not
+    /// when that device is gone, even if another one has got its name and index. `None` for an
+    /// unknown port, and where the kernel has no links that could be asked.
+    pub fn is_attached(&self, port: &str) -> Option<bool> {
+        let ifindex = self.ports.get(port)?.ifindex;
+        let mut attached = true;
+        for attachment in self.attachments.get(port)? {
+            attached &= attachment.is_on(ifindex)?;
+        }
+        Some(attached)
+    }
+
+    /// Follows a device that has got another name: what it has stays in force.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be renamed.
+    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), KernelError> {
+        if let Some(mut attached) = self.attachments.remove(old) {
+            let renamed = attach::rename(&mut attached, new);
+            self.attachments.insert(new.to_owned(), attached);
+            renamed?;
+        }
+        if let Some(state) = self.ports.remove(old) {
+            self.ports.insert(new.to_owned(), state);
+        }
+        if self.stale.remove(old) {
+            self.stale.insert(new.to_owned());
+        }
+        Ok(())
     }
 
     /// Events that were lost because nobody read them in time.
