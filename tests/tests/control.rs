@@ -303,7 +303,7 @@ fn devices_come_and_go_under_their_names() {
             // Another device, with its name and its index.
             let index = ns.index("vm2").unwrap();
             ns.ip(&format!(
-                "link delete dev vm2\nlink add name vm2 index {index} type dummy"
+                "link delete dev vm2\nlink add name vm2 index {index} type veth peer name far2"
             ))
             .unwrap();
             assert_eq!(host.state("vm2"), "enforced");
