@@ -102,6 +102,22 @@ impl Site {
         Ok(host.run(|| command.output())?)
     }
 
+    /// Runs a command with environment variables and nothing to read from.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn run_with(
+        &self,
+        host: &NetNs,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Output> {
+        let mut command = self.command(arguments)?;
+        command.envs(variables.iter().copied()).stdin(Stdio::null());
+        Ok(host.run(|| command.output())?)
+    }
+
     /// Runs a daemon that must end by itself.
     ///
     /// # Errors

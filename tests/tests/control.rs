@@ -326,6 +326,40 @@ fn devices_come_and_go_under_their_names() {
 }
 
 #[test]
+fn an_editor_changes_a_filter() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let file = host.file("web", &web(UUID, 80));
+    host.json(&["define", &file]);
+    host.bind("vm1", "web");
+    assert!(!host.passes(OWN, 80));
+    let edit = |editor: &str| {
+        let arguments = ["edit", "web"];
+        let output = host
+            .site
+            .run_with(&host.lan.host, &arguments, &[("VISUAL", editor)]);
+        let output = output.unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), message)
+    };
+    assert_eq!(edit("true").0, Some(0));
+    assert!(!host.passes(OWN, 80));
+    assert_eq!(edit("sed -i s/80/81/").0, Some(0));
+    assert!(host.passes(OWN, 80));
+    assert!(!host.passes(OWN, 81));
+    // Nobody is there to be asked for another try.
+    let (status, message) = edit("sed -i s/drop/drup/");
+    assert_eq!(status, Some(1));
+    assert!(message.contains(".xml:3:"), "{message}");
+    let (status, message) = edit("false");
+    assert_eq!(status, Some(2));
+    assert!(message.contains("editor"), "{message}");
+    assert!(!host.passes(OWN, 81));
+}
+
+#[test]
 fn monitors_see_drops_with_their_rules() {
     if !need::met(&NEEDS) {
         return;

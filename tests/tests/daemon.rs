@@ -149,6 +149,56 @@ fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
     assert!(probe.arrives(&spoofed()[1]).unwrap());
 }
 
+#[test]
+fn a_changed_filter_or_binding_leaves_no_gap() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let file = |name: &str, text: &str| {
+        let path = site.state().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // Two ways to the same rules, and one filter in two versions.
+    let other = |line: &str| {
+        format!(
+            "<filter name='other'><uuid>11111111-2222-3333-4444-555555555555</uuid>
+  <filterref filter='clean-traffic'/>{line}
+</filter>"
+        )
+    };
+    let versions = [
+        file("a", &other("")),
+        file(
+            "b",
+            &other("<rule action='drop' direction='out'><udp dstportstart='9'/></rule>"),
+        ),
+    ];
+    let bindings = ["clean-traffic", "other"].map(|filter| {
+        file(
+            &format!("binding-{filter}"),
+            &binding_xml("vm1", MAC, filter, "10.0.0.1"),
+        )
+    });
+    let _daemon = site.start(&lan.host).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = site.run(&lan.host, arguments).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    let change = || {
+        run(&["define", &versions[0]]);
+        for _ in 0..5 {
+            run(&["binding-create", "--replace", &bindings[1]]);
+            run(&["define", &versions[1]]);
+            run(&["define", &versions[0]]);
+            run(&["binding-create", "--replace", &bindings[0]]);
+        }
+    };
+    under_traffic(&lan, &vm, change).unwrap();
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

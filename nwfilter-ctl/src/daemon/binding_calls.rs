@@ -118,7 +118,9 @@ impl Control {
         let enforced = self.datapath.ports().get(port);
         let state = match (kernel::ifindex(port), enforced) {
             (None, _) => State::Waiting,
-            (Some(index), Some(state)) if state.ifindex == index => {
+            (Some(index), Some(state))
+                if state.ifindex == index && self.datapath.is_attached(port) != Some(false) =>
+            {
                 match (&bound.problem, &bound.prepared) {
                     (_, None) => State::Closed,
                     (Some(_), Some(_)) => State::Outdated,

@@ -25,21 +25,19 @@ impl Control {
             if attached && name.as_ref() == Some(&port) {
                 continue;
             }
-            match name.filter(|name| attached && !self.datapath.ports().contains_key(name)) {
+            let renamed = |name: &String| attached && !self.datapath.ports().contains_key(name);
+            let done = if let Some(name) = name.filter(renamed) {
                 // It keeps its filter until it gets that of its new name, if there is one.
-                Some(name) => {
-                    info!("{port} is now called {name}");
-                    if let Err(error) = self.datapath.rename(&port, &name) {
-                        error!("{port}: {}", chain(&error));
-                    }
-                    again.push(name);
-                }
-                None => {
-                    info!("{port}: the device is gone");
-                    if let Err(error) = self.datapath.apply(&[Change::Unbind(&port)]) {
-                        error!("{port}: {}", chain(&error));
-                    }
-                }
+                info!("{port} is now called {name}");
+                let done = self.datapath.rename(&port, &name);
+                again.push(name);
+                done
+            } else {
+                info!("{port}: the device is gone");
+                self.datapath.apply(&[Change::Unbind(&port)])
+            };
+            if let Err(error) = done {
+                error!("{port}: {}", chain(&error));
             }
         }
         let appeared = self.bindings.keys().filter(|port| {

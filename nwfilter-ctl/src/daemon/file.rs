@@ -12,9 +12,8 @@ use super::DaemonError;
 /// Replaces a file so that whoever reads it, also after a crash, finds the old or the new content.
 /// When this returns, it is on disk.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
-    let (directory, name) = match (path.parent(), path.file_name()) {
-        (Some(directory), Some(name)) => (directory, name),
-        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
     };
     // Names that begin with a dot are read by nobody.
     let mut temporary = std::ffi::OsString::from(".");

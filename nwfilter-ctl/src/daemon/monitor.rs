@@ -1,7 +1,9 @@
 //! Drops on their way to those who want to see them. A slow caller loses events and is told how
 //! many; nobody waits.
 
-use nwfilter_common::{DropEvent, FrameDirection};
+use std::fmt::Write;
+
+use nwfilter_common::{DropEvent, Fault, FrameDirection};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
 use super::{api::Dropped, control::Control, server::MONITOR_BACKLOG};
@@ -65,8 +67,8 @@ impl Control {
         let known = ports
             .iter()
             .find(|(_, state)| state.number == event.port && state.ifindex == event.ifindex);
-        let rule = match nwfilter_common::Fault::ALL.get(event.fault as usize) {
-            Some(nwfilter_common::Fault::None) => known
+        let rule = match Fault::ALL.get(event.fault as usize) {
+            Some(Fault::None) => known
                 .filter(|(_, state)| state.record.image == event.image)
                 .and_then(|(port, _)| self.bindings.get(port)?.prepared.as_ref())
                 .and_then(|prepared| prepared.compiled.entries.get(event.entry as usize))
@@ -88,10 +90,18 @@ impl Control {
             .to_owned(),
             rule,
             length: event.length,
-            frame: snapshot.iter().map(|byte| format!("{byte:02x}")).collect(),
+            frame: hexadecimal(snapshot),
             lost: 0,
         }
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -69,9 +69,9 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
     let readers = Arc::new(Semaphore::new(MAX_CALLERS));
     loop {
         let accepted = listener.accept().await;
-        let (stream, root) = match accepted.and_then(|(stream, _)| {
-            let root = stream.peer_cred()?.uid() == 0;
-            Ok((stream, root))
+        let (stream, may_write) = match accepted.and_then(|(stream, _)| {
+            let may_write = stream.peer_cred()?.uid() == 0;
+            Ok((stream, may_write))
         }) {
             Ok(caller) => caller,
             Err(error) => {
@@ -81,14 +81,14 @@ async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {
                 continue;
             }
         };
-        let room = if root { &writers } else { &readers };
+        let room = if may_write { &writers } else { &readers };
         let Ok(permit) = Arc::clone(room).try_acquire_owned() else {
             debug!("too many callers, one is turned away");
             continue;
         };
         let requests = requests.clone();
         tokio::spawn(async move {
-            if let Err(error) = serve(stream, root, &requests).await {
+            if let Err(error) = serve(stream, may_write, &requests).await {
                 debug!("caller: {error}");
             }
             drop(permit);

@@ -67,7 +67,7 @@ fn pinned(pin: &Path) -> io::Result<OwnedFd> {
 pub(super) fn detach_pinned_link(pin: &Path) -> io::Result<()> {
     let link = pinned(pin)?;
     let mut attr = zeroed_attr();
-    attr.link_detach.link_fd = link.as_raw_fd() as u32;
+    attr.link_detach.link_fd = link.as_raw_fd().cast_unsigned();
     // SAFETY: the attributes hold no pointers.
     unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &attr) }.map(drop)
 }
@@ -78,7 +78,7 @@ pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
     // SAFETY: plain data, for which all zero bytes are valid.
     let mut info: bpf_link_info = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut attr = zeroed_attr();
-    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.bpf_fd = link.as_raw_fd().cast_unsigned();
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = &raw mut info as u64;
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives.
