@@ -1,17 +1,27 @@
 //! The command line: its root, what all commands have in common, and how they end. What a command
 //! does is in the module of its name, with its arguments and a `run`.
 
+pub mod binding;
 pub mod check;
 pub mod compile;
+pub mod daemon;
+pub mod detach;
+pub mod doctor;
 pub mod explain;
 pub mod explain_code;
+pub mod filter;
+pub mod port;
 
+mod client;
 mod condition;
 mod diagnose;
 mod document;
 mod load;
 mod place;
 mod render;
+mod table;
+
+pub use client::ClientError;
 
 use std::{
     error::Error,
@@ -22,7 +32,10 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 use serde_json::json;
 
-use crate::kernel::KernelError;
+use crate::{
+    daemon::{ConfigError, DaemonError},
+    kernel::KernelError,
+};
 
 /// libvirt's network filters, enforced by one eBPF program per host
 #[derive(Clone, Debug, Parser)]
@@ -56,10 +69,40 @@ pub enum Command {
     Check(check::CheckArgs),
     /// See [`compile`].
     Compile(compile::CompileArgs),
+    /// See [`daemon`].
+    Daemon(daemon::DaemonArgs),
+    /// See [`detach`].
+    Detach(detach::DetachArgs),
     /// See [`explain`].
     Explain(explain::ExplainArgs),
     /// See [`explain_code`].
     ExplainCode(explain_code::ExplainCodeArgs),
+    /// See [`filter::define`].
+    Define(filter::DefineArgs),
+    /// See [`filter::undefine`].
+    Undefine(filter::UndefineArgs),
+    /// See [`filter::list`].
+    List(filter::ListArgs),
+    /// See [`filter::dumpxml`].
+    Dumpxml(filter::DumpxmlArgs),
+    /// See [`filter::edit`].
+    Edit(filter::EditArgs),
+    /// See [`binding::create`].
+    BindingCreate(binding::BindingCreateArgs),
+    /// See [`binding::delete`].
+    BindingDelete(binding::BindingDeleteArgs),
+    /// See [`binding::list`].
+    BindingList(binding::BindingListArgs),
+    /// See [`binding::dumpxml`].
+    BindingDumpxml(binding::BindingDumpxmlArgs),
+    /// See [`port::show`].
+    Show(port::ShowArgs),
+    /// See [`port::monitor`].
+    Monitor(port::MonitorArgs),
+    /// See [`port::status`].
+    Status(port::StatusArgs),
+    /// See [`doctor`].
+    Doctor(doctor::DoctorArgs),
 }
 
 /// How a command ended.
@@ -120,6 +163,33 @@ pub enum CliError {
     /// The datapath.
     #[error("the kernel does not run the filter")]
     Kernel(#[from] KernelError),
+    /// The daemon does not do it.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The user's editor.
+    #[error("the editor `{editor}` failed")]
+    Editor {
+        /// The command.
+        editor: String,
+        /// Why, or how it ended.
+        #[source]
+        source: io::Error,
+    },
+    /// The daemon's configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What ended the daemon.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// Pins that cannot be removed.
+    #[error("cannot remove the filters")]
+    Detach(#[source] KernelError),
+    /// The daemon that holds the pins would filter the ports again.
+    #[error("{} is in use; stop the daemon first, it would filter the ports again", path.display())]
+    DetachBusy {
+        /// The pin directory.
+        path: PathBuf,
+    },
     /// A network namespace to run the filter in.
     #[error("cannot make a network namespace to run the filter in")]
     Namespace(#[source] io::Error),
@@ -144,7 +214,10 @@ impl Cli {
                     let _ = writeln!(out, "{}", json!({ "schema": 1, "error": text }));
                     let _ = out.flush();
                 }
-                Outcome::Failed
+                match &error {
+                    CliError::Client(error) => error.outcome(),
+                    _ => Outcome::Failed,
+                }
             }
         }
     }
@@ -161,8 +234,23 @@ impl Cli {
                 Ok(check::run(&args, out, errors)?)
             }
             Command::Compile(args) => compile::run(args, global, out, errors),
+            Command::Daemon(args) => daemon::run(args, global),
+            Command::Detach(args) => detach::run(args, global, out),
             Command::Explain(args) => explain::run(args, global, out, errors),
             Command::ExplainCode(args) => Ok(explain_code::run(args, global, out, errors)?),
+            Command::Define(args) => filter::define(args, global, out),
+            Command::Undefine(args) => filter::undefine(args, global, out),
+            Command::List(_) => filter::list(global, out),
+            Command::Dumpxml(args) => filter::dumpxml(args, global, out),
+            Command::Edit(args) => filter::edit(args, global, out, errors),
+            Command::BindingCreate(args) => binding::create(args, global, out),
+            Command::BindingDelete(args) => binding::delete(args, global, out),
+            Command::BindingList(_) => binding::list(global, out),
+            Command::BindingDumpxml(args) => binding::dumpxml(args, global, out),
+            Command::Show(args) => port::show(args, global, out),
+            Command::Monitor(args) => port::monitor(args, global, out),
+            Command::Status(_) => port::status(global, out),
+            Command::Doctor(_) => doctor::run(global, out),
         }
     }
 }
