@@ -27,11 +27,14 @@ pub fn run(
     errors: &mut impl Write,
 ) -> io::Result<Outcome> {
     let Some(code) = Code::find(&args.code) else {
-        write!(errors, "error: there is no code `{}`", args.code)?;
-        if let Some(name) = closest(&args.code, Code::ALL.iter().map(|code| code.name())) {
-            write!(errors, "; did you mean `{name}`?")?;
+        let names = Code::ALL.iter().map(|code| code.name());
+        let meant = closest(&args.code, names)
+            .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+        let text = format!("there is no code `{}`{meant}", args.code);
+        writeln!(errors, "error: {text}")?;
+        if global.json {
+            writeln!(out, "{}", json!({ "schema": 1, "error": text }))?;
         }
-        writeln!(errors)?;
         return Ok(Outcome::Failed);
     };
     let severity = code.severity().as_str();

@@ -7,6 +7,7 @@ use crate::{
     CLEAN_TRAFFIC, Documents, binding,
     capture::pcap,
     frame::{IP, MAC, OTHER_IP, OTHER_MAC, arp, ethernet, udp},
+    kernel::in_kernel,
     root, run,
 };
 
@@ -59,7 +60,12 @@ fn whole() -> Vec<Vec<u8>> {
     let mut tagged = ethernet(MAC, OTHER_MAC, 0x8100, &[0, 5, 8, 0]);
     tagged.resize(60, 0);
     let hop_by_hop = [17, 0, 0, 0, 0, 0, 0, 0, 0, 53, 0, 53, 0, 8, 0, 0];
+    let mut fragment = udp((MAC, IP), (OTHER_MAC, OTHER_IP), 53);
+    fragment[21] = 2;
     vec![
+        fragment,
+        ip6(44, &[51, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0]),
+        ip6(44, &[17, 0, 0, 16, 0, 0, 0, 1, 0, 0, 0, 0]),
         arp(MAC, IP),
         arp(OTHER_MAC, OTHER_IP),
         udp((MAC, IP), (OTHER_MAC, OTHER_IP), 53),
@@ -106,7 +112,51 @@ const MIXED: &str = "<filter name='mixed'>
   <rule action='drop' direction='inout'><all srcipaddr='10.0.0.0' srcipmask='24'/></rule>
   <rule action='drop' direction='in'><udp-ipv6 srcportstart='53'/></rule>
   <rule action='accept' direction='out'><icmpv6 type='128'/></rule>
+  <rule action='drop' direction='out'><ah-ipv6/></rule>
 </filter>";
+
+#[test]
+fn the_kernel_agrees_on_odd_frames() {
+    let documents = Documents::new(&[
+        ("mixed.xml", MIXED),
+        (
+            "binding.xml",
+            &binding("mixed", "<parameter name='IP' value='10.0.0.1'/>"),
+        ),
+    ]);
+    let frames = odd(600);
+    let capture = documents.path("odd.pcap");
+    fs::write(&capture, pcap(&frames)).unwrap();
+    for binding in [CLEAN_TRAFFIC, &documents.path("binding.xml")] {
+        for semantics in ["strict", "libvirt"] {
+            let args = [
+                "--json",
+                "explain",
+                binding,
+                "--pcap",
+                &capture,
+                "--semantics",
+                semantics,
+            ];
+            let args = args
+                .into_iter()
+                .chain(["--filter-dir", documents.directory()]);
+            let Some(kernel) = in_kernel(args.clone()) else {
+                return;
+            };
+            // It cannot be given all of them, but most.
+            assert!(!kernel.stderr.contains("do not agree"), "{}", kernel.stderr);
+            let decided = kernel.json()["frames"].take();
+            let decided = decided.as_array().unwrap();
+            assert!(decided.len() > frames.len() / 2, "{} frames", decided.len());
+            let user = run(args).json();
+            for frame in decided {
+                let index = frame["index"].as_u64().unwrap() as usize;
+                assert_eq!(*frame, user["frames"][index], "{binding} {semantics}");
+            }
+        }
+    }
+}
 
 #[test]
 fn rules_and_tables_agree_on_odd_frames() {

@@ -353,6 +353,11 @@ fn check_and_explain_code_take_json_before_or_after() {
     }
     let document = run(["explain-code", "NWF0120", "--json"]).json();
     assert_eq!(document["name"], "missing-filter");
+    let ran = run(["explain-code", "mising-filter", "--json"]);
+    let text = "there is no code `mising-filter`; did you mean `missing-filter`?";
+    assert_eq!(ran.status, 2);
+    assert_eq!(ran.stderr, format!("error: {text}\n"));
+    assert_eq!(ran.json()["error"], text);
 }
 
 #[test]

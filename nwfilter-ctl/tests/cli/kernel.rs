@@ -7,17 +7,9 @@ use crate::{
 };
 
 /// Runs with `--kernel`; `None` where that cannot be.
-fn explain(binding: &str, directory: &str, frames: &[Vec<u8>], kernel: bool) -> Option<Ran> {
-    let mut args = vec!["--json".to_owned(), "explain".into(), binding.into()];
-    args.extend(["--filter-dir".into(), directory.into()]);
-    for frame in frames {
-        args.extend(["--packet".into(), hex(frame)]);
-    }
-    if kernel {
-        args.push("--kernel".into());
-    }
-    let ran = run(&args);
-    if kernel && nix::unistd::geteuid().is_root() || !ran.stderr.contains("not permitted") {
+pub(crate) fn in_kernel<'a>(args: impl IntoIterator<Item = &'a str>) -> Option<Ran> {
+    let ran = run(args.into_iter().chain(["--kernel"]));
+    if nix::unistd::geteuid().is_root() || !ran.stderr.contains("not permitted") {
         return Some(ran);
     }
     assert!(
@@ -28,12 +20,24 @@ fn explain(binding: &str, directory: &str, frames: &[Vec<u8>], kernel: bool) -> 
     None
 }
 
+/// The arguments to explain frames.
+fn explain(binding: &str, directory: &str, frames: &[Vec<u8>]) -> Vec<String> {
+    let mut args = ["--json", "explain", binding, "--filter-dir", directory]
+        .map(str::to_owned)
+        .to_vec();
+    for frame in frames {
+        args.extend(["--packet".into(), hex(frame)]);
+    }
+    args
+}
+
 /// Checks that both say the same.
 fn agree(binding: &str, directory: &str, frames: &[Vec<u8>]) {
-    let Some(kernel) = explain(binding, directory, frames, true) else {
+    let args = explain(binding, directory, frames);
+    let Some(kernel) = in_kernel(args.iter().map(String::as_str)) else {
         return;
     };
-    let user = explain(binding, directory, frames, false).unwrap();
+    let user = run(&args);
     assert_eq!(kernel.stderr, "");
     assert_eq!(kernel.stdout, user.stdout);
     assert_eq!(kernel.status, user.status);
@@ -99,7 +103,8 @@ fn both_layers_and_all_reasons() {
 #[test]
 fn a_frame_that_the_kernel_does_not_take_is_named() {
     let frames = [arp(MAC, IP), vec![0; 13], arp(MAC, OTHER_IP)];
-    let Some(ran) = explain(CLEAN_TRAFFIC, "examples/filters", &frames, true) else {
+    let args = explain(CLEAN_TRAFFIC, "examples/filters", &frames);
+    let Some(ran) = in_kernel(args.iter().map(String::as_str)) else {
         return;
     };
     assert_eq!(ran.status, 2);

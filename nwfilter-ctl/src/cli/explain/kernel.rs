@@ -1,7 +1,7 @@
 //! The same decisions from the program in the kernel, loaded for this call only and bound to the
 //! loopback device of a network namespace of its own: nothing of the host is touched.
 
-use std::{io, thread};
+use std::{error::Error, io, thread};
 
 use nix::sched::{CloneFlags, unshare};
 use nwfilter_common::{Counter, FAULT_COUNTERS, Fault, FrameDirection, LeafVerdict, TableLayer};
@@ -13,14 +13,12 @@ use super::{
 };
 use crate::{
     compile::{Compiled, Entry, Outcome},
-    kernel::{Change, Datapath, Options},
+    kernel::{Change, Datapath, KernelError, Options},
     prepare::Prepared,
 };
 
 /// Every network namespace has this device.
 const PORT: &str = "lo";
-/// What `BPF_PROG_TEST_RUN` needs: an Ethernet header.
-const MIN_FRAME: usize = 14;
 
 /// TC actions that let a frame pass (`linux/pkt_cls.h`).
 const TC_ACT_UNSPEC: i32 = -1;
@@ -40,15 +38,29 @@ pub(super) fn decide_all(
         frames
             .iter()
             .map(|(direction, frame)| {
-                if frame.data.len() < MIN_FRAME {
-                    return Ok(None);
+                match decide(&mut datapath, &prepared.compiled, *direction, &frame.data) {
+                    Err(CliError::Kernel(error)) if is_refusal(&error) => Ok(None),
+                    decision => decision.map(Some),
                 }
-                decide(&mut datapath, &prepared.compiled, *direction, &frame.data).map(Some)
             })
             .collect()
     };
     thread::scope(|scope| scope.spawn(run).join())
         .unwrap_or_else(|_| Err(CliError::Namespace(io::Error::other("the thread panicked"))))
+}
+
+/// Whether `BPF_PROG_TEST_RUN` does not take the frame: without whole headers of Ethernet and IP, or
+/// when it does not fit a page.
+fn is_refusal(error: &KernelError) -> bool {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.raw_os_error() == Some(libc::EINVAL)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn decide(

@@ -61,8 +61,8 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
         self.failed = true;
         writeln!(
             self.errors,
-            "error: frame {index} has {length} bytes and cannot be run in the kernel, which needs \
-             the 14 bytes of an Ethernet header"
+            "error: frame {index} has {length} bytes and cannot be run in the kernel, which needs whole \
+             headers of Ethernet and IP, and not more than fits a page"
         )?;
         Ok(())
     }
