@@ -1,5 +1,7 @@
 //! The daemon's callers: filters and bindings come, change and go, devices too, while frames are sent.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -322,6 +324,101 @@ fn devices_come_and_go_under_their_names() {
     assert!(!host.passes(SPOOFED, 80));
     ns.ip("link set dev vm2 name vm3").unwrap();
     assert_eq!(host.state("vm2"), "waiting");
+    assert!(host.passes(SPOOFED, 80));
+}
+
+#[test]
+fn what_cannot_be_saved_is_not_done() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let file = host.file("web", &web(UUID, 80));
+    host.json(&["define", &file]);
+    host.bind("vm1", "web");
+    let away = host.site.state().join("away");
+    for directory in [host.site.filters(), host.site.state().join("bindings")] {
+        fs::rename(&directory, &away).unwrap();
+        let changed = host.file("web", &web(UUID, 81));
+        let binding = host.file("b", &binding_xml("vm1", MAC, "clean-traffic", "10.0.0.1"));
+        if directory == host.site.filters() {
+            host.refused(&["define", &changed], 2, "web.xml");
+        } else {
+            host.refused(
+                &["binding-create", "--replace", &binding],
+                2,
+                "binding of vm1",
+            );
+        }
+        fs::rename(&away, &directory).unwrap();
+        assert!(!host.passes(OWN, 80));
+        assert!(host.passes(OWN, 81));
+        assert!(host.passes(SPOOFED, 81));
+        assert_eq!(host.state("vm1"), "enforced");
+    }
+}
+
+#[test]
+fn a_device_renamed_while_nobody_looks_keeps_no_old_filter() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let mut host = Host::new();
+    host.bind("vm1", "clean-traffic");
+    host.bind("vm2", "clean-traffic");
+    host.daemon.take().unwrap().end(Signal::SIGKILL).unwrap();
+    let ns = &host.lan.host;
+    ns.ip("link set dev vm1 name vm2").unwrap();
+    assert!(!host.passes(SPOOFED, 80), "nobody has removed it");
+    host.daemon = Some(host.site.start(ns).unwrap());
+    assert_eq!(host.state("vm1"), "waiting");
+    assert_eq!(host.state("vm2"), "enforced");
+    assert!(!host.passes(SPOOFED, 80));
+    assert!(host.passes(OWN, 80));
+    let links = host.site.pins.join("links");
+    assert_eq!(fs::read_dir(&links).unwrap().count(), 2);
+    // And now nobody has the name that it gets.
+    host.daemon.take().unwrap().end(Signal::SIGTERM).unwrap();
+    let ns = &host.lan.host;
+    ns.ip("link set dev vm2 name vm3").unwrap();
+    host.daemon = Some(host.site.start(ns).unwrap());
+    assert!(host.passes(SPOOFED, 80));
+    assert_eq!(fs::read_dir(&links).unwrap().count(), 0);
+}
+
+#[test]
+fn binding_and_unbinding_leaves_nothing_behind() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let process = host.daemon.as_ref().unwrap().id();
+    let mut stream = UnixStream::connect(host.site.socket()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    let mut ask = |call: &Value| {
+        stream.write_all(format!("{call}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        answers.read_line(&mut answer).unwrap();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert!(answer.get("error").is_none(), "{answer}");
+    };
+    let xml = binding_xml("vm1", MAC, "clean-traffic", "10.0.0.1");
+    let mut cycle = || {
+        ask(&json!({ "version": 1, "call": "binding-create", "xml": xml }));
+        ask(&json!({ "version": 1, "call": "binding-delete", "port": "vm1" }));
+    };
+    let open = || fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    for _ in 0..10 {
+        cycle();
+    }
+    let before = open();
+    for _ in 0..100 {
+        cycle();
+    }
+    assert_eq!(open(), before);
+    let links = host.site.pins.join("links");
+    assert_eq!(fs::read_dir(links).unwrap().count(), 0);
     assert!(host.passes(SPOOFED, 80));
 }
 

@@ -1,6 +1,8 @@
 //! The daemon comes and goes, in every way; the filters stay. Under traffic: a good frame and spoofed
 //! ones in turn, each accounted for.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::{fs, path::Path, thread};
 
 use anyhow::{Result, ensure};
@@ -52,13 +54,14 @@ fn is_filtered(lan: &Lan, vm: &Vm) -> Result<bool> {
 
 /// Sends spoofed and good frames in turn as long as `action` runs: every good one arrives, and no
 /// other.
-fn under_traffic(lan: &Lan, vm: &Vm, action: impl FnOnce() + Send) -> Result<u16> {
+fn under_traffic(lan: &Lan, vm: &Vm, action: impl FnOnce() + Send) -> Result<u64> {
     thread::scope(|scope| {
         let action = scope.spawn(action);
-        let mut sent = 0;
+        let mut sent: u64 = 0;
         while !action.is_finished() || sent < 100 {
             sent += 1;
-            let good = good(sent);
+            // Frames in flight are few, so that they may have the same number some day.
+            let good = good(sent as u16);
             in_order(|| {
                 for frame in spoofed() {
                     vm.end.send(&frame)?;
@@ -196,6 +199,57 @@ fn a_changed_filter_or_binding_leaves_no_gap() {
         }
     };
     under_traffic(&lan, &vm, change).unwrap();
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+#[test]
+fn a_daemon_killed_at_work_forgets_nothing_that_it_acknowledged() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let mut bindings = Vec::new();
+    for filter in ["clean-traffic", "clean-traffic-gateway"] {
+        let path = site.state().join(filter);
+        // Both let the good frame out, and neither a spoofed one.
+        let text = binding_xml("vm1", MAC, filter, "10.0.0.1").replace(
+            "</filterref>",
+            "<parameter name='GATEWAY_MAC' value='02:00:00:00:ff:01'/></filterref>",
+        );
+        fs::write(&path, text).unwrap();
+        bindings.push((filter, path));
+    }
+    let mut daemon = Some(site.start(&lan.host).unwrap());
+    let mut acknowledged = 0;
+    let killing = || {
+        for round in 0..8 {
+            let (filter, path) = &bindings[(round + 1) % 2];
+            let call = ["binding-create", "--replace", text(path)];
+            let running = daemon.take().unwrap();
+            // Killed somewhere on its way, further on in each round.
+            let done = thread::scope(|scope| {
+                let call = scope.spawn(|| site.run(&lan.host, &call).unwrap());
+                for _ in 0..round * 4 {
+                    let _ = site.run(&lan.host, &["doctor"]).unwrap();
+                    if call.is_finished() {
+                        break;
+                    }
+                }
+                running.end(Signal::SIGKILL).unwrap();
+                call.join().unwrap().status.success()
+            });
+            daemon = Some(site.start(&lan.host).unwrap());
+            let dumped = site.run(&lan.host, &["binding-dumpxml", "vm1"]).unwrap();
+            let dumped = String::from_utf8(dumped.stdout).unwrap();
+            assert!(dumped.contains("clean-traffic"), "{dumped}");
+            if done {
+                acknowledged += 1;
+                assert!(dumped.contains(&format!("filter='{filter}'")), "{dumped}");
+            }
+        }
+    };
+    under_traffic(&lan, &vm, killing).unwrap();
+    assert!(acknowledged > 0);
     assert!(is_filtered(&lan, &vm).unwrap());
 }
 
