@@ -1,11 +1,9 @@
 //! `cargo xtask ci`: what a change must pass. The summary of the tests comes last.
 
-use std::env;
 use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::kernels::{self, Kernels};
 use crate::setup::{self, Group};
 use crate::{exec, test, tidy};
 
@@ -30,14 +28,5 @@ pub(crate) fn ci() -> Result<ExitCode> {
             .args(["--", "-D", "warnings"]),
     )?;
     let options = test::Options::default();
-    match Kernels::get(&kernels::USUAL) {
-        Ok(kernels) => {
-            if kernels.test(&test::environment(&options)?)? != ExitCode::SUCCESS {
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        Err(error) if env::var_os("CI").is_none() => eprintln!("skipped: other kernels: {error:#}"),
-        Err(error) => return Err(error),
-    }
     test::test(&options)
 }

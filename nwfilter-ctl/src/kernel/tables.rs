@@ -1,5 +1,7 @@
 //! The maps as typed tables: one method for each thing that is read or written. Keeps nothing.
 
+use std::io;
+
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError},
@@ -71,6 +73,11 @@ impl Tables {
     pub(super) fn unindex(&mut self, ifindex: u32) -> Result<(), KernelError> {
         match self.port_hash.remove(&ifindex) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error))
+                if error.io_error.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(())
+            }
             Err(error) => Err(KernelError::map(names::PORT_HASH, "write")(error)),
         }
     }

@@ -84,6 +84,17 @@ impl Decider for Kernel<'_> {
         "kernel"
     }
 
+    /// `BPF_PROG_TEST_RUN` refuses frames that end before the IP header that their type announces
+    /// (`net/bpf/test_run.c`); on real ports they are decided like all others.
+    fn takes(&self, frame: &[u8]) -> bool {
+        let needed = match frame.get(12..14) {
+            Some([0x08, 0x00]) => 14 + 20,
+            Some([0x86, 0xdd]) => 14 + 40,
+            _ => 15,
+        };
+        frame.len() >= needed
+    }
+
     fn decide(&mut self, direction: FrameDirection, frame: &[u8], _now: u64) -> Result<Decision> {
         let direction = match direction {
             FrameDirection::In => Direction::In,

@@ -21,6 +21,11 @@ pub trait Decider {
     /// Who it is, for people.
     fn name(&self) -> &'static str;
 
+    /// Whether it can be asked about a frame.
+    fn takes(&self, _frame: &[u8]) -> bool {
+        true
+    }
+
     /// Decides one frame. `now` is in nanoseconds and never goes back.
     ///
     /// # Errors
@@ -80,6 +85,7 @@ pub fn compare(
     for (frame, sent) in case.frames.iter().enumerate() {
         let said: Vec<_> = deciders
             .iter_mut()
+            .filter(|decider| decider.takes(&sent.bytes))
             .map(|decider| {
                 let decision = decider.decide(sent.direction, &sent.bytes, sent.now);
                 (decider.name(), decision)

@@ -28,10 +28,6 @@ use programs::SUITES;
 pub(crate) use initramfs::Environment;
 pub(crate) use series::Series;
 
-/// What a change is tested with: the oldest kernel that nwfilter runs on, where filters are attached
-/// by `clsact`, and one where they are by TCX.
-pub(crate) const USUAL: [Series; 2] = [Series::new(6, 1), Series::new(6, 12)];
-
 /// Everything that guests are made of, but for the tests.
 pub(crate) struct Kernels {
     qemu: PathBuf,

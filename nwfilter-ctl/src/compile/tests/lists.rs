@@ -13,7 +13,18 @@ fn clean_traffic() {
         MAC,
         &[("IP", "10.0.0.1"), ("IP", "10.0.0.2")],
     ));
-    assert_eq!(text, include_str!("clean-traffic.txt"));
+    if std::env::var_os("BLESS").is_some() {
+        let golden = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/compile/tests/clean-traffic.txt"
+        );
+        std::fs::write(golden, &text).unwrap();
+    }
+    assert_eq!(
+        text,
+        include_str!("clean-traffic.txt"),
+        "if right, run with BLESS=1"
+    );
 }
 
 #[test]
@@ -23,9 +34,7 @@ fn values_are_written_as_people_write_them() {
            <mac srcmacaddr='02:00:00:00:00:00' srcmacmask='ff:ff:00:00:00:00' protocolid='arp'/></rule>\
          <rule action='reject' direction='in'>\
            <tcp srcipaddr='10.1.0.0' srcipmask='16' dscp='46' flags='SYN/SYN' dstportstart='80' dstportend='90'/></rule>\
-         <rule action='drop' direction='in'><udp match='no' srcipfrom='10.0.0.1' srcipto='10.0.0.6'/></rule>\
-         <rule action='drop' direction='in'><all-ipv6 srcipaddr='fd00::' srcipmask='32'/></rule>\
-         <rule action='drop' direction='in'><all state='NEW,INVALID'/></rule>",
+         <rule action='drop' direction='in'><udp match='no' srcipfrom='10.0.0.1' srcipto='10.0.0.6'/></rule>",
     );
     let rules: Vec<String> = [TableLayer::Ethernet, TableLayer::Inet]
         .iter()
@@ -42,9 +51,6 @@ fn values_are_written_as_people_write_them() {
              0x26-0x27, 0x2a-0x2b, 0x2e-0x2f, 0x32-0x33, 0x36-0x37, 0x3a-0x3b, 0x3e-0x3f \
              and IPv4 source 10.1.0.0/16 and destination port 80-90 and traffic class 0xb8-0xbb",
             "drop if EtherType 0x0800 and protocol 17 and IPv4 source not 10.0.0.1-10.0.0.6",
-            "drop if EtherType 0x86dd and IPv6 source, first half fd00:0:0:0/32 \
-             and IPv6 source, last half any",
-            "drop if EtherType 0x0800 and connection new, invalid",
             "accept",
         ]
     );

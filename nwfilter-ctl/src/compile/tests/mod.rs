@@ -2,7 +2,6 @@
 //! judges of the `tests` crate.
 
 mod images;
-mod large;
 mod lists;
 
 use std::{collections::BTreeMap, sync::Arc};
