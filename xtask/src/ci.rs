@@ -14,19 +14,6 @@ pub(crate) fn ci() -> Result<ExitCode> {
     }
     setup::setup(&[Group::Build, Group::Run, Group::Test])?;
     exec::run(exec::cargo("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
-    // Not for its own target: not every eBPF toolchain has a clippy, and one clippy for all of the
-    // repository means that every machine finds the same. The host's `core` cannot unwind there.
-    exec::run(
-        exec::cargo("clippy")
-            .args([
-                "--package",
-                "nwfilter-ebpf",
-                "--bins",
-                "--config",
-                "profile.dev.panic='abort'",
-            ])
-            .args(["--", "-D", "warnings"]),
-    )?;
     let options = test::Options::default();
     test::test(&options)
 }
