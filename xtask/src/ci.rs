@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
-use crate::kernels::{self, Kernels};
+use crate::kernels::{self, Kernels, Scope};
 use crate::setup::{self, Group};
 use crate::{exec, test, tidy};
 
@@ -32,7 +32,7 @@ pub(crate) fn ci() -> Result<ExitCode> {
     let options = test::Options::default();
     match Kernels::get(&kernels::USUAL) {
         Ok(kernels) => {
-            if kernels.test(&test::environment(&options)?)? != ExitCode::SUCCESS {
+            if kernels.test(&test::environment(&options, Scope::Smoke)?)? != ExitCode::SUCCESS {
                 return Ok(ExitCode::FAILURE);
             }
         }

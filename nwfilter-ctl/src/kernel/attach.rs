@@ -60,13 +60,11 @@ impl Attachment {
     pub(super) fn detach(self) -> Result<(), KernelError> {
         match self {
             Self::Pinned(path) => match sys::detach_pinned_link(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    Err(KernelError::File {
-                        action: "detach",
-                        path,
-                        source,
-                    })
-                }
+                Err(source) if source.kind() != io::ErrorKind::NotFound => Err(KernelError::File {
+                    action: "detach",
+                    path,
+                    source,
+                }),
                 _ => remove(&path),
             },
             Self::Tcx(_) => Ok(()),
