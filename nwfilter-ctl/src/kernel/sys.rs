@@ -32,7 +32,7 @@ pub(super) fn is_bpffs(path: &Path) -> io::Result<bool> {
 }
 
 /// Index of a device in this network namespace; `None` if there is none of that name.
-pub(super) fn ifindex(name: &str) -> Option<u32> {
+pub fn ifindex(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: the name is a C string.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
@@ -42,7 +42,7 @@ pub(super) fn ifindex(name: &str) -> Option<u32> {
 }
 
 /// Name of a device in this network namespace.
-pub(super) fn ifname(ifindex: u32) -> Option<String> {
+pub fn ifname(ifindex: u32) -> Option<String> {
     let mut name = [0; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the size that the call asks for.
     if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
@@ -58,7 +58,7 @@ pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
     // SAFETY: plain data, for which all zero bytes are valid.
     let mut info: bpf_link_info = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut attr = zeroed_attr();
-    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.bpf_fd = link.as_raw_fd().cast_unsigned();
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = &raw mut info as u64;
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives.
