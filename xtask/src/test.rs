@@ -31,6 +31,9 @@ pub(crate) struct Options {
         conflicts_with = "arguments"
     )]
     kernels: Vec<Series>,
+    /// Only that the program loads, is attached and filters frames in these kernels, as `ci` does.
+    #[arg(long, requires = "kernels")]
+    smoke: bool,
     /// Options and filters of `cargo test`.
     #[arg(allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -41,7 +44,12 @@ pub(crate) struct Options {
 
 pub(crate) fn test(options: &Options) -> Result<ExitCode> {
     if !options.kernels.is_empty() {
-        return Kernels::get(&options.kernels)?.test(&environment(options, Scope::Whole)?);
+        let scope = if options.smoke {
+            Scope::Smoke
+        } else {
+            Scope::Whole
+        };
+        return Kernels::get(&options.kernels)?.test(&environment(options, scope)?);
     }
     setup::setup(&[Group::Build, Group::Run, Group::Test])?;
     // Tests start the workspace's programs, and `cargo test` builds only those of their own package.
