@@ -4,6 +4,7 @@
 //!
 //! `NWFILTER_TEST_LONG=1` judges more than a million frames; `NWFILTER_TEST_SEED=N` takes another
 //! seed.
+#![expect(clippy::print_stdout, reason = "seeds and coverage are for people")]
 
 use std::cell::{Cell, RefCell};
 

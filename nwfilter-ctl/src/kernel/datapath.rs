@@ -203,7 +203,8 @@ impl Datapath {
                 self.unbind(port)?;
             }
         }
-        self.collect()
+        self.collect();
+        Ok(())
     }
 
     /// Everything that a binding needs, still without effect.
@@ -423,14 +424,13 @@ impl Datapath {
 
     /// Forgets the images that no port uses; their numbers, and with them their memory, are used
     /// again by the next ones.
-    fn collect(&mut self) -> Result<(), KernelError> {
+    fn collect(&mut self) {
         let used: BTreeSet<u32> = self
             .ports
             .values()
             .map(|state| state.record.image)
             .collect();
         self.images.retain(|_, number| used.contains(number));
-        Ok(())
     }
 
     /// The bound ports.

@@ -72,7 +72,7 @@ pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
 pub(super) fn detach_pinned_link(pin: &Path) -> io::Result<()> {
     let link = pinned(pin)?;
     let mut attr = zeroed_attr();
-    attr.link_detach.link_fd = link.as_raw_fd() as u32;
+    attr.link_detach.link_fd = link.as_raw_fd().cast_unsigned();
     // SAFETY: the attributes are those of the command, without pointers.
     unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &attr) }.map(drop)
 }

@@ -88,6 +88,10 @@ impl Builder<'_> {
     }
 
     /// Adds a condition to every alternative.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers make the set for this call"
+    )]
     fn and(&mut self, field: Field, set: ValueSet) {
         for alternative in &mut self.alternatives {
             alternative.push(Condition::In(field, set.clone()));
@@ -376,7 +380,7 @@ impl Builder<'_> {
         let (kind, code) = (Field::IcmpType, Field::IcmpCode);
         match (types, codes) {
             (Some((types, true)), Some((codes, true))) => {
-                self.boxes(&[vec![(kind, types), (code, codes)]], true)
+                self.boxes(&[vec![(kind, types), (code, codes)]], true);
             }
             (types, codes) => {
                 for (field, sets) in [(kind, types), (code, codes)] {
