@@ -1,5 +1,7 @@
 //! The maps as typed tables: one method for each thing that is read or written. Keeps nothing.
 
+use std::io::ErrorKind;
+
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError},
@@ -70,8 +72,10 @@ impl Tables {
     /// Forgets what [`Tables::index`] made known.
     pub(super) fn unindex(&mut self, ifindex: u32) -> Result<(), KernelError> {
         match self.port_hash.remove(&ifindex) {
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-            Err(error) => Err(KernelError::map(names::PORT_HASH, "write")(error)),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => {
+                Ok(())
+            }
+            other => other.map_err(KernelError::map(names::PORT_HASH, "write")),
         }
     }
 
