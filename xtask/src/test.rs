@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::exec;
-use crate::kernels::{Environment, Kernels, Series};
+use crate::kernels::{Environment, Kernels, Scope, Series};
 use crate::setup::{self, Group};
 
 /// Tells the tests to run their long variants.
@@ -31,6 +31,9 @@ pub(crate) struct Options {
         conflicts_with = "arguments"
     )]
     kernels: Vec<Series>,
+    /// Only that the program loads, is attached and filters frames in these kernels, as `ci` does.
+    #[arg(long, requires = "kernels")]
+    smoke: bool,
     /// Options and filters of `cargo test`.
     #[arg(allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -41,7 +44,12 @@ pub(crate) struct Options {
 
 pub(crate) fn test(options: &Options) -> Result<ExitCode> {
     if !options.kernels.is_empty() {
-        return Kernels::get(&options.kernels)?.test(&environment(options)?);
+        let scope = if options.smoke {
+            Scope::Smoke
+        } else {
+            Scope::Whole
+        };
+        return Kernels::get(&options.kernels)?.test(&environment(options, scope)?);
     }
     setup::setup(&[Group::Build, Group::Run, Group::Test])?;
     // Tests start the workspace's programs, and `cargo test` builds only those of their own package.
@@ -57,7 +65,7 @@ pub(crate) fn test(options: &Options) -> Result<ExitCode> {
 }
 
 /// What the test programs get in other kernels.
-pub(crate) fn environment(options: &Options) -> Result<Environment> {
+pub(crate) fn environment(options: &Options, scope: Scope) -> Result<Environment> {
     let handed_on = HANDED_ON
         .iter()
         .filter_map(|name| Some(((*name).to_owned(), env::var(name).ok()?)));
@@ -74,10 +82,11 @@ pub(crate) fn environment(options: &Options) -> Result<Environment> {
     for argument in &options.program_arguments {
         match argument.to_str() {
             Some(argument) => arguments.push(argument.to_owned()),
-            None => bail!("{argument:?} is not UTF-8"),
+            None => bail!("{} is not UTF-8", argument.display()),
         }
     }
     Ok(Environment {
+        scope,
         variables,
         arguments,
     })

@@ -15,7 +15,7 @@ use super::transcript::Transcript;
 
 /// A guest that is silent for so long hangs. Many times what any one test takes under emulation, on
 /// a machine that has other things to do.
-const SILENCE: Duration = Duration::from_mins(5);
+const SILENCE: Duration = Duration::from_mins(10);
 /// What the kernel is told: where its messages go, and that it is better dead than wrong.
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 panic=-1 oops=panic rdinit=/init";
 /// How many of the kernel's last messages tell why a guest has failed.

@@ -9,16 +9,16 @@ use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
 use super::modules;
-use super::programs::{Programs, SUITES};
+use super::programs::{Programs, Scope, suites};
 use super::transcript::MARK;
 use crate::exec;
 
 /// The device to which the script writes; the kernel's messages go to another.
 const REPORT: &str = "/dev/ttyS1";
 
-/// What the script gives to every test program.
-#[derive(Default)]
+/// What the script runs, and what it gives to every test program.
 pub(crate) struct Environment {
+    pub(crate) scope: Scope,
     /// Variables and their values.
     pub(crate) variables: Vec<(String, String)>,
     /// Arguments after those of the suite.
@@ -132,15 +132,13 @@ fn script(modules: &[String], environment: &Environment) -> String {
     for (name, value) in &environment.variables {
         lines.push(format!("export {name}={}", quote(value)));
     }
-    for suite in SUITES {
-        let arguments = [suite.filter]
-            .into_iter()
-            .filter(|filter| !filter.is_empty())
-            .chain(environment.arguments.iter().map(String::as_str));
-        let arguments: String = arguments
-            .map(|argument| format!(" {}", quote(argument)))
-            .collect();
-        lines.push(format!("suite {} {}{arguments}", suite.name, suite.path()));
+    for (suite, filter) in suites(environment.scope) {
+        let mut words = vec!["suite".to_owned(), suite.name.to_owned(), suite.path()];
+        if !filter.is_empty() {
+            words.push(quote(filter));
+        }
+        words.extend(environment.arguments.iter().map(|argument| quote(argument)));
+        lines.push(words.join(" "));
     }
     lines.push("say done".to_owned());
     // Waits until all is written, too.
@@ -161,6 +159,7 @@ mod tests {
     #[test]
     fn the_script_loads_modules_in_order_and_runs_every_suite() {
         let environment = Environment {
+            scope: Scope::Whole,
             variables: vec![("CI".to_owned(), "it's".to_owned())],
             arguments: vec!["--nocapture".to_owned()],
         };
@@ -174,9 +173,7 @@ mod tests {
             r"export CI='it'\''s'".to_owned(),
         ];
         expected.extend(
-            SUITES
-                .iter()
-                .map(|suite| format!("suite {0} /tests/{0} ", suite.name)),
+            suites(Scope::Whole).map(|(suite, _)| format!("suite {0} /tests/{0} ", suite.name)),
         );
         expected.extend(["say done", "/busybox reboot -f"].map(str::to_owned));
         let mut lines = script.lines();

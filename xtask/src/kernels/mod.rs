@@ -23,16 +23,17 @@ use crate::setup::{self, Group};
 use guest::Guest;
 
 use packages::Cache;
-use programs::SUITES;
+use programs::suites;
 
 pub(crate) use initramfs::Environment;
+pub(crate) use programs::Scope;
 pub(crate) use series::Series;
 
 /// Everything that guests are made of, but for the tests.
 pub(crate) struct Kernels {
     qemu: PathBuf,
     busybox: PathBuf,
-    kernels: Vec<(Series, PathBuf)>,
+    unpacked: Vec<(Series, PathBuf)>,
 }
 
 impl Kernels {
@@ -57,7 +58,7 @@ impl Kernels {
         Ok(Self {
             qemu: setup::qemu(&workspace).map_err(anyhow::Error::msg)?,
             busybox: busybox.context("busybox-static has no busybox")?,
-            kernels: kernels.collect::<Result<_>>()?,
+            unpacked: kernels.collect::<Result<_>>()?,
         })
     }
 
@@ -67,9 +68,9 @@ impl Kernels {
     /// # Errors
     /// If tests do not build or a guest cannot be made.
     pub(crate) fn test(&self, environment: &Environment) -> Result<ExitCode> {
-        let programs = programs::build()?;
+        let programs = programs::build(environment.scope)?;
         let mut code = ExitCode::SUCCESS;
-        for (series, kernel) in &self.kernels {
+        for (series, kernel) in &self.unpacked {
             let start = Instant::now();
             let archive = initramfs::make(kernel, &self.busybox, &programs, environment)?;
             let initramfs = kernel.with_file_name(format!("{series}.initramfs"));
@@ -82,9 +83,8 @@ impl Kernels {
                 messages: &kernel.with_file_name(format!("{series}.messages")),
             };
             println!("kernel {series}: {}", kernel.display());
-            let outcome = guest
-                .run()?
-                .judge(*series, SUITES.iter().map(|suite| suite.name));
+            let names = suites(environment.scope).map(|(suite, _)| suite.name);
+            let outcome = guest.run()?.judge(*series, names);
             let seconds = start.elapsed().as_secs_f64();
             if outcome.findings.is_empty() {
                 println!(

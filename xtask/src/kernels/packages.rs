@@ -35,13 +35,11 @@ impl Cache {
             )?;
             Ok(series.newest(known.lines()).map(str::to_owned))
         };
-        let package = match find()? {
-            Some(package) => Some(package),
-            None => {
-                update();
-                find()?
-            }
-        };
+        let mut package = find()?;
+        if package.is_none() {
+            update();
+            package = find()?;
+        }
         let package = package.with_context(|| {
             format!(
                 "apt's sources have no kernel {series}: no package `{}`",

@@ -33,7 +33,7 @@ fn an_entry_has_the_bytes_of_the_format() {
     // Inode, mode, user, group, links, time, size, four halves of devices, length of the name, check.
     for text in [
         "070701", "00000001", "000081ed", "00000000", "00000000", "00000001", "00000000",
-        "00000002", "00000000", "00000000", "00000000", "00000000", "00000006", "00000000",
+        "00000002", "00000000", "00000000", "00000000", "00000000", "00000005", "00000000",
         "init\0", "\0", "#!\0\0",
     ] {
         expected.extend_from_slice(text.as_bytes());
