@@ -4,7 +4,7 @@ use crate::image::{FrameDirection, TableLayer};
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of maps and programs in the object, which are also their names below the pin directory.
 pub mod names {
@@ -22,12 +22,26 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`super::DropEvent`]s.
     pub const EVENTS: &str = "EVENTS";
+    /// [`crate::Entry`] by [`crate::Key`]: the connections of all ports. Elements are allocated when
+    /// they are needed; the size may be set when the object is loaded.
+    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// [`crate::Fragment`] by slot.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// One [`crate::Timeouts`].
+    pub const TIMEOUTS: &str = "TIMEOUTS";
+    /// [`crate::Limit`] by port number.
+    pub const LIMITS: &str = "LIMITS";
+    /// [`crate::Tracking`] by port number; only the program writes it.
+    pub const TRACKING: &str = "TRACKING";
     /// Per-CPU working memory.
     pub const SCRATCH: &str = "SCRATCH";
     /// The classifier for frames that enter the VM.
     pub const PROGRAM_IN: &str = "nwfilter_in";
     /// The classifier for frames that leave the VM.
     pub const PROGRAM_OUT: &str = "nwfilter_out";
+    /// Removes dead connections and fragments; to be run with `BPF_PROG_TEST_RUN` on any frame, every
+    /// few seconds and after a flush. Is attached nowhere.
+    pub const PROGRAM_SWEEP: &str = "nwfilter_sweep";
 }
 
 /// Length of the direct-mapped table of interface indices; a power of two.
@@ -42,6 +56,10 @@ pub const MAX_COUNTERS: usize = 1 << 19;
 pub const SLOTS: usize = 16;
 /// Most slots (or pairs of slots) that one node compares with.
 pub const MAX_SLOT_RUN: usize = 8;
+/// Connections of all ports together, unless the loader asks for another number.
+pub const MAX_CONNECTIONS: usize = 1 << 20;
+/// Packets that are under way in fragments, of all ports together.
+pub const MAX_FRAGMENTS: usize = 1 << 16;
 /// Bytes of the ring buffer for events.
 pub const EVENTS_BYTES: usize = 1 << 20;
 /// Bytes of a frame that an event carries.
