@@ -180,6 +180,12 @@ impl Fault {
     }
 }
 
+impl core::fmt::Display for Fault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A dropped frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(C)]
