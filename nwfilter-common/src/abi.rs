@@ -1,6 +1,9 @@
 //! The layout of the BPF maps, the names of maps and programs, and the version of all that.
 
-use crate::image::{FrameDirection, TableLayer};
+use crate::{
+    ct::DEFAULT_QUOTA,
+    image::{FrameDirection, TableLayer},
+};
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
@@ -22,15 +25,15 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`super::DropEvent`]s.
     pub const EVENTS: &str = "EVENTS";
-    /// [`crate::Entry`] by [`crate::Key`]: the connections of all ports. Elements are allocated when
-    /// they are needed; the size may be set when the object is loaded.
-    pub const CONNECTIONS: &str = "CONNECTIONS";
+    /// [`crate::Entry`] by [`crate::Key4`]: the IPv4 connections of all ports. Elements are allocated
+    /// when they are needed; the size may be set when the object is loaded.
+    pub const CONNECTIONS4: &str = "CONNECTIONS4";
+    /// [`crate::Entry`] by [`crate::Key`]: as above, IPv6.
+    pub const CONNECTIONS6: &str = "CONNECTIONS6";
     /// [`crate::Fragment`] by slot.
     pub const FRAGMENTS: &str = "FRAGMENTS";
     /// One [`crate::Timeouts`].
     pub const TIMEOUTS: &str = "TIMEOUTS";
-    /// [`crate::Limit`] by port number.
-    pub const LIMITS: &str = "LIMITS";
     /// [`crate::Tracking`] by port number; only the program writes it.
     pub const TRACKING: &str = "TRACKING";
     /// Per-CPU working memory.
@@ -56,8 +59,8 @@ pub const MAX_COUNTERS: usize = 1 << 19;
 pub const SLOTS: usize = 16;
 /// Most slots (or pairs of slots) that one node compares with.
 pub const MAX_SLOT_RUN: usize = 8;
-/// Connections of all ports together, unless the loader asks for another number.
-pub const MAX_CONNECTIONS: usize = 1 << 20;
+/// Connections of all ports together, for each IP version, unless the loader asks for another number.
+pub const MAX_CONNECTIONS: usize = 1 << 19;
 /// Packets that are under way in fragments, of all ports together.
 pub const MAX_FRAGMENTS: usize = 1 << 16;
 /// Bytes of the ring buffer for events.
@@ -117,8 +120,11 @@ pub struct PortRecord {
     pub entries: u32,
     /// [`PortRecord::READY`].
     pub flags: u32,
-    /// Zero.
-    pub reserved: [u32; 3],
+    /// Most connections at a time; 0 for [`crate::DEFAULT_QUOTA`].
+    pub quota: u32,
+    /// Connections and fragments from before count no more: when the port was made, or when its
+    /// connections were last flushed. `CLOCK_MONOTONIC`, nanoseconds.
+    pub since: u64,
     /// Addresses of the VM, as the image numbers them.
     pub slots: [Slot; SLOTS],
 }
@@ -126,6 +132,16 @@ pub struct PortRecord {
 impl PortRecord {
     /// Flag: the image is valid. Without it nothing passes.
     pub const READY: u32 = 1;
+
+    /// Most connections at a time.
+    #[inline(always)]
+    pub const fn quota(&self) -> u32 {
+        if self.quota == 0 {
+            DEFAULT_QUOTA
+        } else {
+            self.quota
+        }
+    }
 }
 
 /// Frames and bytes that a rule, a default or a fault decided.

@@ -12,7 +12,7 @@ use crate::{
     },
     packet::Packet,
     parse::parse,
-    work::{Work, forget, recall},
+    work::{Work, recall},
 };
 
 /// Where the pages of one image live, and how to go through them.
@@ -117,17 +117,21 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         let (bits, bit) = tracked_bit(direction, class);
         at(first, WORD_TRACKED + bits) >> bit & 1 != 0
     };
-    let mut parsed = forget(&mut work.fields, headers.class as u64) as usize;
-    let mut class = parsed;
-    if has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS) {
-        let adopted = fragment::adopt(tables, parsed, port, direction, work);
-        let adopted = forget(&mut work.fields, adopted as u64) as usize;
-        parsed = forget(&mut work.fields, parsed as u64) as usize;
-        // Not if it was adopted before the tables asked for its connection's state.
-        let unknown = work.fields[word::TRACKED] == 0 && tracks(adopted);
-        class = if unknown { parsed } else { adopted };
-        class = forget(&mut work.fields, class as u64) as usize;
+    // Both classes go through memory, so that the verifier does not walk all that follows once for
+    // each of them.
+    work.fields[word::PARSED] = headers.class as u64;
+    work.fields[word::CLASS] = headers.class as u64;
+    if recall(&work.fields[word::FRAGMENT]) > 1
+        && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS)
+        && fragment::adopt(tables, hook, work)
+        && tracks(recall(&work.fields[word::CLASS]) as usize)
+        && work.fields[word::TRACKED] == 0
+    {
+        // The tables ask for a state that they did not ask for when the first fragment came.
+        work.fields[word::CLASS] = recall(&work.fields[word::PARSED]);
     }
+    let parsed = recall(&work.fields[word::PARSED]) as usize;
+    let class = recall(&work.fields[word::CLASS]) as usize;
     let root = |layer, flag| {
         let class = if has(flag) { class } else { parsed };
         NodeRef(at(first, root_word(direction, layer, class)))
@@ -153,9 +157,10 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         && (passes || matches!(direction, FrameDirection::In) && has(flag::DROPPED_ADVANCE));
     if tracked {
         let place = Place {
-            class: forget(&mut work.fields, class as u64) as usize,
+            class: recall(&work.fields[word::CLASS]) as usize,
             port,
             direction,
+            since: record.since,
             dhcp: has(flag::DHCP_ANSWERS),
         };
         track(packet, image, tables, place, work);
@@ -175,10 +180,10 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     let accepted = matches!(verdict.verdict, LeafVerdict::Accept);
     if tracked {
         let advance = accepted || has(flag::DROPPED_ADVANCE);
-        commit(tables, port, work, accepted, advance);
+        commit(tables, port, record, work, accepted, advance);
     }
     if accepted && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS) {
-        fragment::keep(tables, parsed, port, direction, work);
+        fragment::keep(tables, hook, work);
     }
     verdict
 }

@@ -9,6 +9,10 @@ pub const FIELD_WORDS: usize = 64;
 
 /// Words behind those of the fields, for what else the parser finds.
 pub(crate) mod word {
+    /// Discriminant of the frame's class.
+    pub(crate) const PARSED: usize = 54;
+    /// The same, or in a later fragment that of the first one if it is known.
+    pub(crate) const CLASS: usize = 55;
     /// Offset of the transport header in bytes.
     pub(crate) const TRANSPORT: usize = 56;
     /// 0 in a whole packet and 1 in a first fragment; else the fragment's offset in bytes, plus 1
@@ -289,4 +293,4 @@ impl CtState {
     }
 }
 
-const _: () = assert!(Field::ALL.len() <= word::TRANSPORT);
+const _: () = assert!(Field::ALL.len() <= word::PARSED);

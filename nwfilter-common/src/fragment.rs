@@ -7,10 +7,10 @@
 
 use crate::{
     class::Class,
-    ct::{Limit, Tables, Timeout},
+    ct::{Tables, Timeout},
+    engine::Hook,
     field::{Field, Fields, word},
-    image::FrameDirection,
-    work::Work,
+    work::{Work, recall},
 };
 
 /// Slots per port and direction; a power of two.
@@ -63,11 +63,11 @@ impl Fragment {
         }
     }
 
-    /// Whether later fragments no longer use it, so that it can be removed. `timeout` is
-    /// [`Timeout::Fragment`] in nanoseconds.
+    /// Whether later fragments no longer use it, so that it can be removed. `since` is
+    /// [`crate::PortRecord::since`], `timeout` is [`Timeout::Fragment`] in nanoseconds.
     #[inline(always)]
-    pub const fn is_dead(&self, limit: &Limit, now: u64, timeout: u64) -> bool {
-        self.time.saturating_add(timeout) <= now || self.time < limit.since
+    pub const fn is_dead(&self, since: u64, now: u64, timeout: u64) -> bool {
+        self.time.saturating_add(timeout) <= now || self.time < since
     }
 }
 
@@ -81,7 +81,7 @@ pub struct Packet {
     pub id: u32,
     /// Port number.
     pub port: u16,
-    /// [`FrameDirection`], plus 2 in IPv6.
+    /// [`crate::FrameDirection`], plus 2 in IPv6.
     pub direction: u8,
     /// Protocol of the IPv4 header, or next header of the fragment header.
     pub protocol: u8,
@@ -90,7 +90,8 @@ pub struct Packet {
 impl Packet {
     /// Reads what the parser has found; returns the packet's slot.
     #[inline(always)]
-    fn set(&mut self, fields: &Fields, port: u32, direction: FrameDirection, v6: bool) -> u32 {
+    fn set(&mut self, fields: &Fields, hook: &Hook<'_>, v6: bool) -> u32 {
+        let (port, direction) = (hook.port, hook.direction);
         self.addresses = if v6 {
             [
                 fields[Field::Ip6SrcHigh.index()],
@@ -131,55 +132,45 @@ const fn is_whole(class: usize) -> bool {
         || class >= Class::Ip6Tcp as usize && class <= LAST6
 }
 
-/// The class of a frame whose headers are of class `class`: in a later fragment that of the first
-/// one, if that is known, and then its fields are there too.
+/// Gives a later fragment class and fields of the first one, if that is known.
 #[inline(always)]
-pub(crate) fn adopt<T: Tables + ?Sized>(
-    tables: &T,
-    class: usize,
-    port: u32,
-    direction: FrameDirection,
-    work: &mut Work,
-) -> usize {
+pub(crate) fn adopt<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) -> bool {
+    let class = recall(&work.fields[word::PARSED]) as usize;
     let v6 = class == Class::Ip6Fragment as usize || class == Class::Ip6Chain as usize;
-    if !v6 && class != Class::Ip4Fragment as usize || work.fields[word::FRAGMENT] <= 1 {
-        return class;
+    if !v6 && class != Class::Ip4Fragment as usize {
+        return false;
     }
-    let slot = work.fragment.packet.set(&work.fields, port, direction, v6);
+    let slot = work.fragment.packet.set(&work.fields, hook, v6);
     let Some(first) = tables.fragment(slot) else {
-        return class;
+        return false;
     };
     let dead = first.is_dead(
-        &tables.limit(port),
+        hook.record.since,
         tables.now(),
         tables.timeout(Timeout::Fragment as usize),
     );
     // The lowest bit is not part of the offset.
     let overlaps = work.fields[word::FRAGMENT] & !1 < first.first_len;
     if dead || overlaps || first.packet != work.fragment.packet {
-        return class;
+        return false;
     }
     for (value, field) in first.lent.iter().zip(LENT) {
         work.fields[field.index()] = *value;
     }
     work.fields[word::TRACKED] = first.tracked;
-    first.class as usize
+    work.fields[word::CLASS] = first.class;
+    true
 }
 
 /// Keeps what a frame that passes lends to later fragments, if it is a first one.
 #[inline(always)]
-pub(crate) fn keep<T: Tables + ?Sized>(
-    tables: &T,
-    class: usize,
-    port: u32,
-    direction: FrameDirection,
-    work: &mut Work,
-) {
-    if !is_whole(class) || work.fields[word::FRAGMENT] != 1 {
+pub(crate) fn keep<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) {
+    let class = recall(&work.fields[word::PARSED]) as usize;
+    if work.fields[word::FRAGMENT] != 1 || !is_whole(class) {
         return;
     }
     let v6 = class >= Class::Ip6Tcp as usize;
-    let slot = work.fragment.packet.set(&work.fields, port, direction, v6);
+    let slot = work.fragment.packet.set(&work.fields, hook, v6);
     let first = &mut work.fragment;
     first.time = tables.now();
     first.first_len = work.fields[word::FRAGMENT_LEN];

@@ -26,7 +26,7 @@ pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 #[cfg(any(test, feature = "user"))]
 pub use ct::MemoryTables;
 pub use ct::{
-    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Limit, TIMEOUTS, TRACKING_COUNTERS, Tables,
+    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Key4, TIMEOUTS, TRACKING_COUNTERS, Tables,
     TcpState, Timeout, Timeouts, TrackedClasses, Tracking, TrackingCounter, nanoseconds,
     sweep_verdict, tracked_classes,
 };

@@ -52,9 +52,15 @@ pub(crate) fn port(ifindex: u32) -> Option<Port> {
         // the check below refuses.
         unsafe { *PORT_HASH.get(&ifindex)? }
     };
-    let generation = *GLOBALS.get(Global::Generation as u32)? as u32 & 1;
-    let record = PORTS.get(number * 2 + generation)?;
+    let record = record(number)?;
     (record.ifindex == ifindex).then_some(Port { number, record })
+}
+
+/// The record of a port that holds now.
+#[inline(always)]
+pub(crate) fn record(number: u32) -> Option<&'static PortRecord> {
+    let generation = *GLOBALS.get(Global::Generation as u32)? as u32 & 1;
+    PORTS.get(number * 2 + generation)
 }
 
 /// An image by its number.

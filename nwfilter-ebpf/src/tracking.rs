@@ -9,8 +9,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Added, Entry, Fragment, Key, Limit, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS, Tables,
-    Timeouts, Tracking, TrackingCounter, nanoseconds,
+    Added, Entry, Fragment, Key, Key4, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS, Tables, Timeouts,
+    Tracking, TrackingCounter, nanoseconds,
 };
 
 use crate::maps::add;
@@ -18,13 +18,13 @@ use crate::maps::add;
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
 #[btf_map]
-pub(crate) static CONNECTIONS: HashMap<Key, Entry, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+pub(crate) static CONNECTIONS4: HashMap<Key4, Entry, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+pub(crate) static CONNECTIONS6: HashMap<Key, Entry, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static FRAGMENTS: HashMap<u32, Fragment, MAX_FRAGMENTS, ON_DEMAND> = HashMap::new();
 #[btf_map]
 static TIMEOUTS: Array<Timeouts, 1> = Array::new();
-#[btf_map]
-static LIMITS: Array<Limit, MAX_PORTS> = Array::new();
 #[btf_map]
 static TRACKING: Array<Tracking, MAX_PORTS> = Array::new();
 
@@ -43,7 +43,11 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn connection(&self, key: &Key) -> Option<Self::Connection> {
-        let entry = CONNECTIONS.get_ptr_mut(key)?;
+        let entry = if key.family == 4 {
+            CONNECTIONS4.get_ptr_mut(Key4::from(key))?
+        } else {
+            CONNECTIONS6.get_ptr_mut(key)?
+        };
         // SAFETY: a cell has the layout of what is in it. Elements stay mapped while a program runs;
         // one that is removed at the same time may be another connection's already, so entries are
         // used right after they were found, and removed long after they are dead.
@@ -53,7 +57,7 @@ impl Tables for Maps {
     #[inline(always)]
     fn add_connection(&self, key: &Key, entry: &Entry) -> Added {
         const EXISTS: i32 = -17;
-        match CONNECTIONS.insert(key, entry, u64::from(BPF_NOEXIST)) {
+        match store(key, entry, BPF_NOEXIST) {
             Ok(()) => Added::Stored,
             Err(EXISTS) => Added::Exists,
             Err(_) => Added::Full,
@@ -62,7 +66,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn replace_connection(&self, key: &Key, entry: &Entry) -> bool {
-        CONNECTIONS.insert(key, entry, u64::from(BPF_EXIST)).is_ok()
+        store(key, entry, BPF_EXIST).is_ok()
     }
 
     #[inline(always)]
@@ -84,11 +88,6 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn limit(&self, port: u32) -> Limit {
-        LIMITS.get(port).copied().unwrap_or_default()
-    }
-
-    #[inline(always)]
     fn counter(&self, port: u32, counter: TrackingCounter) -> u64 {
         TRACKING.get(port).map_or(0, |all| all[counter as usize])
     }
@@ -96,6 +95,15 @@ impl Tables for Maps {
     #[inline(always)]
     fn count(&self, port: u32, counter: TrackingCounter) {
         change(port, counter, 1);
+    }
+}
+
+#[inline(always)]
+fn store(key: &Key, entry: &Entry, flags: u32) -> Result<(), i32> {
+    if key.family == 4 {
+        CONNECTIONS4.insert(Key4::from(key), entry, u64::from(flags))
+    } else {
+        CONNECTIONS6.insert(key, entry, u64::from(flags))
     }
 }
 

@@ -1,8 +1,9 @@
 //! A connection as it is stored, and what a port may store. Part of the ABI.
 
 use super::tcp::TcpState;
+use crate::abi::PortRecord;
 
-/// Connections that a port may have if its [`Limit`] does not say.
+/// Connections that a port may have if its record does not say.
 pub const DEFAULT_QUOTA: u32 = 16384;
 
 /// Age at which connections that nobody has answered go first when a port comes close to its quota;
@@ -17,6 +18,8 @@ pub struct Entry {
     pub expires: u64,
     /// When it began.
     pub created: u64,
+    /// When it was written last. Frames that change nothing but `expires` do so once a second.
+    pub renewed: u64,
     /// The TCP state in the lowest eight bits, [`Entry::REPLIED`], [`Entry::SECOND`],
     /// [`Entry::OUT`].
     pub state: u32,
@@ -49,7 +52,7 @@ impl Entry {
         TcpState::from_index((self.state & 0xff) as usize)
     }
 
-    /// Whether the connection counts. `since` is the port's [`Limit::since`].
+    /// Whether the connection counts. `since` is [`PortRecord::since`].
     #[inline(always)]
     pub const fn is_alive(&self, now: u64, since: u64) -> bool {
         self.expires > now && self.created >= since
@@ -66,45 +69,21 @@ impl Entry {
 }
 
 /// Whether to remove a connection that nobody looks up: as counted by the answer, or not at all.
-/// `entries` is the port's [`TrackingCounter::Entries`].
+/// `record` is the port's, with interface index 0 if there is no such port; `entries` is its
+/// [`TrackingCounter::Entries`].
 #[inline(always)]
 pub fn sweep_verdict(
     entry: &Entry,
-    limit: &Limit,
+    record: &PortRecord,
     entries: u64,
     now: u64,
 ) -> Option<TrackingCounter> {
-    if !entry.is_alive(now, limit.since) {
+    if record.ifindex == 0 || !entry.is_alive(now, record.since) {
         return Some(TrackingCounter::Expired);
     }
-    let pressed = entries >= u64::from(limit.quota() / 4 * 3);
+    let pressed = entries >= u64::from(record.quota() / 4 * 3);
     let old = entry.created + PRESSURE_AGE < now;
     (pressed && old && !entry.is_settled()).then_some(TrackingCounter::Evicted)
-}
-
-/// What userspace sets for a port.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[repr(C)]
-pub struct Limit {
-    /// Connections and fragments from before count no more: when the port was made, or when its
-    /// connections were last flushed. `CLOCK_MONOTONIC`, nanoseconds.
-    pub since: u64,
-    /// Most connections at a time; 0 for [`DEFAULT_QUOTA`].
-    pub quota: u32,
-    /// Zero.
-    pub reserved: u32,
-}
-
-impl Limit {
-    /// Most connections at a time.
-    #[inline(always)]
-    pub const fn quota(&self) -> u32 {
-        if self.quota == 0 {
-            DEFAULT_QUOTA
-        } else {
-            self.quota
-        }
-    }
 }
 
 /// What is counted for a port; an index into [`Tracking`].
@@ -135,15 +114,10 @@ pub type Tracking = [u64; TRACKING_COUNTERS];
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Entry, Limit};
+    use super::Entry;
 
-    // SAFETY: `repr(C)`, only integers, no padding: see the sizes below.
+    // SAFETY: `repr(C)`, only integers, no padding: see the size below.
     unsafe impl aya::Pod for Entry {}
-    // SAFETY: as above.
-    unsafe impl aya::Pod for Limit {}
 }
 
-const _: () = {
-    assert!(size_of::<Entry>() == 24);
-    assert!(size_of::<Limit>() == 16);
-};
+const _: () = assert!(size_of::<Entry>() == 32);

@@ -17,6 +17,48 @@ pub struct Key {
     pub family: u8,
 }
 
+/// The key of an IPv4 connection as the kernel stores it: a lookup costs by the length.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct Key4 {
+    /// As in [`Key`], as are all others.
+    pub addresses: [u32; 2],
+    /// Ports.
+    pub ports: [u16; 2],
+    /// Port number.
+    pub port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Zero.
+    pub reserved: u8,
+}
+
+impl From<&Key> for Key4 {
+    #[inline(always)]
+    fn from(key: &Key) -> Self {
+        let [first, second] = key.addresses;
+        Self {
+            addresses: [first[1] as u32, second[1] as u32],
+            ports: key.ports,
+            port: key.port,
+            protocol: key.protocol,
+            reserved: 0,
+        }
+    }
+}
+
+impl From<&Key4> for Key {
+    fn from(key: &Key4) -> Self {
+        Self {
+            addresses: key.addresses.map(|address| [0, u64::from(address)]),
+            ports: key.ports,
+            port: key.port,
+            protocol: key.protocol,
+            family: 4,
+        }
+    }
+}
+
 /// Source and destination of a packet, in that order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
@@ -70,8 +112,13 @@ const fn borrow(minuend: u64, subtrahend: u64, carry: u64) -> u64 {
 
 #[cfg(feature = "user")]
 mod user {
-    // SAFETY: `repr(C)`, only integers, no padding: see the size below.
+    // SAFETY: `repr(C)`, only integers, no padding: see the sizes below.
     unsafe impl aya::Pod for super::Key {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Key4 {}
 }
 
-const _: () = assert!(size_of::<Key>() == 40);
+const _: () = {
+    assert!(size_of::<Key>() == 40);
+    assert!(size_of::<Key4>() == 16);
+};

@@ -4,10 +4,9 @@ use core::cell::Cell;
 use std::{cell::RefCell, collections::HashMap, rc::Rc};
 
 use super::{
-    Added, Entry, Key, Limit, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds,
-    sweep_verdict,
+    Added, Entry, Key, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds, sweep_verdict,
 };
-use crate::fragment::Fragment;
+use crate::{abi::PortRecord, fragment::Fragment};
 
 /// Connections, fragments and their settings, with a clock that stands still unless it is moved.
 #[derive(Debug, Default)]
@@ -20,7 +19,6 @@ pub struct MemoryTables {
     pub capacity: Cell<Option<usize>>,
     connections: RefCell<HashMap<Key, Rc<Cell<Entry>>>>,
     fragments: RefCell<HashMap<u32, Rc<Fragment>>>,
-    limits: RefCell<HashMap<u32, Limit>>,
     counters: RefCell<HashMap<u32, Tracking>>,
 }
 
@@ -35,11 +33,6 @@ impl MemoryTables {
         self.clock.set(self.clock.get() + nanoseconds);
     }
 
-    /// Sets what a port may store.
-    pub fn set_limit(&self, port: u32, limit: Limit) {
-        self.limits.borrow_mut().insert(port, limit);
-    }
-
     /// All connections, dead ones included, in no order.
     pub fn connections(&self) -> std::vec::Vec<(Key, Entry)> {
         let connections = self.connections.borrow();
@@ -49,13 +42,14 @@ impl MemoryTables {
             .collect()
     }
 
-    /// Removes dead connections and fragments, as the kernel's sweep does.
-    pub fn sweep(&self) {
+    /// Removes dead connections and fragments, as the kernel's sweep does. `record` is that of all
+    /// ports.
+    pub fn sweep(&self, record: &PortRecord) {
         let now = self.now();
         self.connections.borrow_mut().retain(|key, entry| {
             let port = u32::from(key.port);
             let entries = self.counter(port, TrackingCounter::Entries);
-            let Some(why) = sweep_verdict(&entry.get(), &self.limit(port), entries, now) else {
+            let Some(why) = sweep_verdict(&entry.get(), record, entries, now) else {
                 return true;
             };
             self.count(port, why);
@@ -63,9 +57,9 @@ impl MemoryTables {
             false
         });
         let timeout = self.timeout(super::Timeout::Fragment as usize);
-        self.fragments.borrow_mut().retain(|_, fragment| {
-            !fragment.is_dead(&self.limit(u32::from(fragment.packet.port)), now, timeout)
-        });
+        self.fragments
+            .borrow_mut()
+            .retain(|_, fragment| !fragment.is_dead(record.since, now, timeout));
     }
 
     fn add(&self, port: u32, counter: TrackingCounter, value: u64) {
@@ -119,10 +113,6 @@ impl Tables for MemoryTables {
 
     fn timeout(&self, which: usize) -> u64 {
         nanoseconds(self.timeouts.get()[which % super::TIMEOUTS], which)
-    }
-
-    fn limit(&self, port: u32) -> Limit {
-        self.limits.borrow().get(&port).copied().unwrap_or_default()
     }
 
     fn counter(&self, port: u32, counter: TrackingCounter) -> u64 {

@@ -26,9 +26,9 @@ use core::{cell::Cell, ops::Deref};
 use crate::fragment::Fragment;
 
 pub use entry::{
-    DEFAULT_QUOTA, Entry, Limit, TRACKING_COUNTERS, Tracking, TrackingCounter, sweep_verdict,
+    DEFAULT_QUOTA, Entry, TRACKING_COUNTERS, Tracking, TrackingCounter, sweep_verdict,
 };
-pub use key::Key;
+pub use key::{Key, Key4};
 #[cfg(any(test, feature = "user"))]
 pub use memory::MemoryTables;
 pub use tcp::TcpState;
@@ -73,9 +73,6 @@ pub trait Tables {
 
     /// Nanoseconds.
     fn timeout(&self, which: usize) -> u64;
-
-    /// The settings of a port.
-    fn limit(&self, port: u32) -> Limit;
 
     /// A counter of a port.
     fn counter(&self, port: u32, counter: TrackingCounter) -> u64;

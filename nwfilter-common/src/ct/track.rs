@@ -10,6 +10,7 @@ use super::{
     timeout::Timeout,
 };
 use crate::{
+    abi::PortRecord,
     class::{Class, ip_protocol},
     engine::Pages,
     field::{CtState, Field, Fields, word},
@@ -35,6 +36,7 @@ impl Pending {
             entry: Entry {
                 expires: 0,
                 created: 0,
+                renewed: 0,
                 state: 0,
                 reserved: 0,
             },
@@ -53,7 +55,7 @@ mod action {
     pub(super) const ADVANCE: u64 = 3;
 }
 
-/// A connection whose end is later than stored by no more than this is left alone: a second, in
+/// A connection that was written no longer ago is left alone if only its end moves: a second, in
 /// nanoseconds.
 const COARSE: u64 = 1_000_000_000;
 
@@ -72,6 +74,8 @@ pub(crate) struct Place {
     pub(crate) class: usize,
     pub(crate) port: u32,
     pub(crate) direction: FrameDirection,
+    /// [`PortRecord::since`].
+    pub(crate) since: u64,
     /// Whether a DHCP request opens the way for its answer.
     pub(crate) dhcp: bool,
 }
@@ -168,17 +172,17 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     }
 
     let now = tables.now();
-    let since = tables.limit(place.port).since;
     let fresh = Entry {
         expires: now,
         created: now,
+        renewed: now,
         state: (side as u32 * Entry::SECOND) | (u32::from(!incoming) * Entry::OUT),
         reserved: 0,
     };
     let (old, todo) = match tables.connection(key) {
         Some(stored) => {
             let stored = stored.get();
-            if stored.is_alive(now, since) {
+            if stored.is_alive(now, place.since) {
                 (stored, action::ADVANCE)
             } else {
                 (fresh, action::REPLACE)
@@ -196,7 +200,7 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
             key.addresses = [[0, 0], [0, BROADCAST]];
             key.ports = [DHCP_CLIENT, DHCP_SERVER];
             let asked = tables.connection(key);
-            if asked.is_some_and(|request| request.get().is_alive(now, since)) {
+            if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
                 return CtState::EstablishedReply;
             }
             key.set_ends(&ends);
@@ -243,19 +247,18 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         }
     }
     entry.state |= reply as u32 * Entry::REPLIED;
-    if kind != TCP {
-        let stream = entry.created + UDP_STREAM_AGE < now;
-        timeout = lifetime(key.protocol, entry.is_replied(), stream);
-    }
-    let timeout = forget(fields, timeout as u64) as usize;
-    if refresh {
-        entry.expires = now + tables.timeout(timeout);
-    }
-
-    let sooner = entry.expires < old.expires;
-    let later = entry.expires > old.expires + COARSE;
-    let unchanged = todo == action::ADVANCE && entry.state == old.state && !sooner && !later;
-    if !unchanged {
+    let same = todo == action::ADVANCE && entry.state == old.state;
+    let due = refresh && now > old.renewed + COARSE;
+    if !same || due {
+        if kind != TCP {
+            let stream = entry.created + UDP_STREAM_AGE < now;
+            timeout = lifetime(key.protocol, entry.is_replied(), stream);
+        }
+        let timeout = forget(fields, timeout as u64) as usize;
+        if refresh {
+            entry.expires = now + tables.timeout(timeout);
+        }
+        entry.renewed = now;
         pending.entry = entry;
         pending.action = todo;
     }
@@ -316,6 +319,7 @@ const fn lifetime(protocol: u8, replied: bool, stream: bool) -> usize {
 pub(crate) fn commit<T: Tables + ?Sized>(
     tables: &T,
     port: u32,
+    record: &PortRecord,
     work: &Work,
     begin: bool,
     advance: bool,
@@ -337,8 +341,7 @@ pub(crate) fn commit<T: Tables + ?Sized>(
         tables.count(port, TrackingCounter::Created);
         return;
     }
-    let quota = u64::from(tables.limit(port).quota());
-    if tables.counter(port, TrackingCounter::Entries) >= quota {
+    if tables.counter(port, TrackingCounter::Entries) >= u64::from(record.quota()) {
         tables.count(port, TrackingCounter::OverQuota);
         return;
     }

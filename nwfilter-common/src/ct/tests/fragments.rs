@@ -131,13 +131,7 @@ fn thirty_seconds_later_all_is_forgotten() {
     assert!(!rig.accepts(Out, &third));
     // And when the port's connections are flushed.
     assert!(rig.accepts(Out, &first));
-    rig.tables.set_limit(
-        7,
-        crate::Limit {
-            since: rig.tables.clock.get() + 1,
-            ..crate::Limit::default()
-        },
-    );
+    rig.record.since = rig.tables.clock.get() + 1;
     assert!(!rig.accepts(Out, &third));
 }
 
@@ -224,10 +218,10 @@ fn the_sweep_removes_only_what_is_dead() {
     let mut rig = rig();
     let [first, second, third] = fragments(VM, PEER, 1);
     assert!(rig.accepts(Out, &first));
-    rig.tables.sweep();
+    rig.tables.sweep(&rig.record);
     assert!(rig.accepts(Out, &second));
     rig.tables.pass(30 * SECOND);
-    rig.tables.sweep();
+    rig.tables.sweep(&rig.record);
     rig.tables.clock.set(1000 * SECOND);
     assert!(!rig.accepts(Out, &third));
 }

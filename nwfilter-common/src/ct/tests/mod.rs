@@ -36,6 +36,7 @@ impl Rig {
             tables: MemoryTables::new(),
             image: std::vec![[0; PAGE_WORDS]],
             record: PortRecord {
+                ifindex: 1,
                 entries: 1,
                 ..PortRecord::default()
             },

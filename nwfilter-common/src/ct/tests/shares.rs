@@ -4,7 +4,7 @@ use super::{
     In, Out, Rig, SECOND,
     frames::{ACK, PEER, SYN, VM, tcp, udp},
 };
-use crate::ct::{Limit, Tables as _, TrackingCounter};
+use crate::ct::{Tables as _, TrackingCounter};
 use crate::{CtState, Timeout};
 use CtState::{EstablishedOriginal, EstablishedReply, Invalid, New};
 
@@ -21,11 +21,7 @@ fn counters(rig: &Rig, port: u32) -> [u64; 4] {
 #[test]
 fn over_its_quota_a_port_gets_no_answers() {
     let mut rig = Rig::new();
-    let quota = |quota| Limit {
-        quota,
-        ..Limit::default()
-    };
-    rig.tables.set_limit(7, quota(2));
+    rig.record.quota = 2;
     for port in 1..=2 {
         rig.expect(&[(Out, &udp(VM, port, PEER, 53), New)]);
     }
@@ -45,7 +41,7 @@ fn over_its_quota_a_port_gets_no_answers() {
     // Room again when the sweep has removed what has expired.
     rig.port = 7;
     rig.tables.pass(31 * SECOND);
-    rig.tables.sweep();
+    rig.tables.sweep(&rig.record);
     assert_eq!(counters(&rig, 7), [0, 2, 2, 0]);
     assert_eq!(rig.tables.counter(7, TrackingCounter::Expired), 2);
     rig.expect(&[
@@ -57,13 +53,7 @@ fn over_its_quota_a_port_gets_no_answers() {
 #[test]
 fn an_expired_connection_is_taken_over() {
     let mut rig = Rig::new();
-    rig.tables.set_limit(
-        7,
-        Limit {
-            quota: 1,
-            ..Limit::default()
-        },
-    );
+    rig.record.quota = 1;
     rig.expect(&[(Out, &udp(VM, 1, PEER, 53), New)]);
     rig.tables.pass(30 * SECOND);
     // From the other side, and with the quota used up.
@@ -89,13 +79,7 @@ fn a_full_table_is_like_a_quota() {
 #[test]
 fn close_to_the_quota_half_open_connections_go_first() {
     let mut rig = Rig::new();
-    rig.tables.set_limit(
-        7,
-        Limit {
-            quota: 4,
-            ..Limit::default()
-        },
-    );
+    rig.record.quota = 4;
     rig.expect(&[
         (In, &tcp(PEER, 1, VM, 80, SYN), New),
         (In, &tcp(PEER, 2, VM, 80, SYN), New),
@@ -105,10 +89,10 @@ fn close_to_the_quota_half_open_connections_go_first() {
         (In, &tcp(PEER, 3, VM, 80, ACK), EstablishedOriginal),
     ]);
     rig.tables.pass(5 * SECOND);
-    rig.tables.sweep();
+    rig.tables.sweep(&rig.record);
     assert_eq!(rig.tables.connections().len(), 3, "not old enough");
     rig.tables.pass(1);
-    rig.tables.sweep();
+    rig.tables.sweep(&rig.record);
     let left = rig.tables.connections();
     assert!(left.iter().any(|(key, _)| key.ports.contains(&3)));
     assert_eq!(
@@ -117,8 +101,8 @@ fn close_to_the_quota_half_open_connections_go_first() {
         "then below the mark"
     );
     // Far from the quota they stay.
-    rig.tables.set_limit(7, Limit::default());
-    rig.tables.sweep();
+    rig.record.quota = 0;
+    rig.tables.sweep(&rig.record);
     assert_eq!(rig.tables.connections().len(), 2);
 }
 
@@ -127,13 +111,7 @@ fn a_flush_takes_effect_at_once() {
     let mut rig = Rig::new();
     rig.expect(&[(Out, &udp(VM, 1, PEER, 53), New)]);
     rig.tables.pass(1);
-    rig.tables.set_limit(
-        7,
-        Limit {
-            since: rig.tables.clock.get(),
-            ..Limit::default()
-        },
-    );
+    rig.record.since = rig.tables.clock.get();
     rig.expect(&[(In, &udp(PEER, 53, VM, 1), New)]);
     rig.expect(&[(Out, &udp(VM, 1, PEER, 53), EstablishedReply)]);
     assert_eq!(rig.tables.connections().len(), 1);
