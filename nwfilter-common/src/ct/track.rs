@@ -62,10 +62,11 @@ const COARSE: u64 = 1_000_000_000;
 /// UDP with answers lives longer from this age on: two seconds, as in Linux.
 const UDP_STREAM_AGE: u64 = 2_000_000_000;
 
-/// The usual broadcast, and the ports of DHCP (RFC 2131 section 4.1).
-const BROADCAST: u64 = 0xffff_ffff;
-const DHCP_SERVER: u16 = 67;
-const DHCP_CLIENT: u16 = 68;
+/// A DHCP request (RFC 2131 section 4.1): from nobody to everybody, from port 68 to port 67.
+const DHCP_REQUEST: Ends = Ends {
+    addresses: [[0, 0], [0, 0xffff_ffff]],
+    ports: [68, 67],
+};
 
 /// The frame, as far as its bytes do not say.
 #[derive(Clone, Copy)]
@@ -98,6 +99,13 @@ pub(crate) fn track<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     work.fields[word::TRACKED] = 1;
 }
 
+/// Kinds of frames, as distances from the first class of an IP version.
+const TCP: usize = 0;
+const UDP: usize = Class::Ip4Udp as usize - Class::Ip4Tcp as usize;
+const ICMP: usize = Class::Ip4Icmp as usize - Class::Ip4Tcp as usize;
+const PORTS: usize = Class::Ip4Ports as usize - Class::Ip4Tcp as usize;
+const OTHER: usize = Class::Ip4Other as usize - Class::Ip4Tcp as usize;
+
 #[inline(always)]
 fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     packet: &P,
@@ -106,12 +114,6 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     place: Place,
     work: &mut Work,
 ) -> CtState {
-    const TCP: usize = 0;
-    const UDP: usize = Class::Ip4Udp as usize - Class::Ip4Tcp as usize;
-    const ICMP: usize = Class::Ip4Icmp as usize - Class::Ip4Tcp as usize;
-    const PORTS: usize = Class::Ip4Ports as usize - Class::Ip4Tcp as usize;
-    const OTHER: usize = Class::Ip4Other as usize - Class::Ip4Tcp as usize;
-
     let Work {
         fields,
         key,
@@ -126,7 +128,7 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         return CtState::Invalid;
     }
     let incoming = matches!(place.direction, FrameDirection::In);
-    let mut ends = ends(fields, v6);
+    let ends = ends(fields, v6, kind);
     key.port = place.port as u16;
     key.family = if v6 { 6 } else { 4 };
     key.protocol = fields[Field::IpProtocol.index()] as u8;
@@ -153,20 +155,10 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
             _ => return CtState::Invalid,
         }
     } else {
-        if kind <= PORTS {
-            ends.ports = [
-                fields[Field::SrcPort.index()] as u16,
-                fields[Field::DstPort.index()] as u16,
-            ];
-        }
         key.set_ends(&ends)
     };
-    let side = forget(fields, side as u64) as usize & 1;
-
     let dhcp = place.dhcp && incoming && kind == UDP && !v6;
-    let [from, to] = ends.ports;
-    let asks = [ends.addresses[0][1], ends.addresses[1][1]] == [0, BROADCAST];
-    if dhcp && asks && from == DHCP_CLIENT && to == DHCP_SERVER {
+    if dhcp && ends.ports == DHCP_REQUEST.ports && ends.addresses == DHCP_REQUEST.addresses {
         // Somebody else's request, which must not open the way for an answer to this VM.
         return CtState::New;
     }
@@ -190,15 +182,14 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         }
         None => (fresh, action::BEGIN),
     };
-    let todo = forget(fields, todo);
     if todo != action::ADVANCE {
         if error || kind == ICMP && side == 1 {
             // About no connection, or an answer without a request.
             return CtState::Invalid;
         }
-        if dhcp && from == DHCP_SERVER && to == DHCP_CLIENT {
-            key.addresses = [[0, 0], [0, BROADCAST]];
-            key.ports = [DHCP_CLIENT, DHCP_SERVER];
+        let [from, to] = ends.ports;
+        if dhcp && [to, from] == DHCP_REQUEST.ports {
+            key.place(&DHCP_REQUEST, 0);
             let asked = tables.connection(key);
             if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
                 return CtState::EstablishedReply;
@@ -213,56 +204,38 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         };
     }
 
-    let mut entry = old;
-    let mut todo = forget(fields, todo);
-    let kind = forget(fields, kind as u64) as usize;
-    let mut reply = side ^ old.original();
-    let mut refresh = true;
-    let mut timeout = 0;
-    if kind == TCP {
-        let flags = fields[Field::TcpFlags.index()];
-        match tcp::next(old.state, reply, flags) {
-            step::INVALID => return CtState::Invalid,
-            step::IGNORE => refresh = false,
-            step::REOPEN => {
-                reply = 0;
-                entry = fresh;
-                entry.state |= TcpState::SynSent as u32;
-                todo = action::REPLACE;
-                timeout = Timeout::TcpSynSent as usize;
-            }
-            next => {
-                entry.state = entry.state & !0xff | next as u32;
-                timeout = next as usize;
-                let unanswered = !old.is_replied();
-                if unanswered && flags & u64::from(tcp::RST) != 0 {
-                    // Refused: over at once.
-                    refresh = false;
-                    entry.expires = now;
-                }
-                if unanswered && reply == 0 && next == TcpState::Established as u64 {
-                    timeout = Timeout::TcpUnacknowledged as usize;
-                }
-            }
-        }
-    }
-    entry.state |= reply as u32 * Entry::REPLIED;
-    let same = todo == action::ADVANCE && entry.state == old.state;
-    let due = refresh && now > old.renewed + COARSE;
+    let flags = if kind == TCP {
+        Some(fields[Field::TcpFlags.index()])
+    } else {
+        None
+    };
+    let reply = side ^ old.original();
+    let Some(change) = change(old, fresh, reply, flags) else {
+        return CtState::Invalid;
+    };
+    let mut entry = change.entry;
+    let stored = todo == action::ADVANCE && !change.reopens;
+    let same = stored && entry.state == old.state;
+    let due = change.refreshes && now > old.renewed + COARSE;
     if !same || due {
-        if kind != TCP {
+        let timeout = if kind == TCP {
+            change.timeout
+        } else {
             let stream = entry.created + UDP_STREAM_AGE < now;
-            timeout = lifetime(key.protocol, entry.is_replied(), stream);
-        }
-        let timeout = forget(fields, timeout as u64) as usize;
-        if refresh {
-            entry.expires = now + tables.timeout(timeout);
+            lifetime(key.protocol, entry.is_replied(), stream)
+        };
+        if change.refreshes {
+            entry.expires = now + tables.timeout(forget(fields, timeout as u64) as usize);
         }
         entry.renewed = now;
         pending.entry = entry;
-        pending.action = todo;
+        pending.action = if change.reopens {
+            action::REPLACE
+        } else {
+            todo
+        };
     }
-    if reply != 0 {
+    if reply != 0 && !change.reopens {
         CtState::EstablishedReply
     } else if entry.is_replied() {
         CtState::EstablishedOriginal
@@ -271,8 +244,58 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     }
 }
 
+/// What a frame makes of a connection.
+struct Change {
+    entry: Entry,
+    /// Whether its end moves.
+    refreshes: bool,
+    /// Index of the new state's timeout, in TCP.
+    timeout: usize,
+    /// Whether it is another connection with the same ends.
+    reopens: bool,
+}
+
+/// `None` if the frame does not belong to the connection. `fresh` is one that begins with the frame,
+/// `flags` are those of TCP.
 #[inline(always)]
-fn ends(fields: &Fields, v6: bool) -> Ends {
+fn change(old: Entry, fresh: Entry, reply: usize, flags: Option<u64>) -> Option<Change> {
+    let mut change = Change {
+        entry: old,
+        refreshes: true,
+        timeout: 0,
+        reopens: false,
+    };
+    if let Some(flags) = flags {
+        match tcp::next(old.state, reply, flags) {
+            step::INVALID => return None,
+            step::IGNORE => change.refreshes = false,
+            step::REOPEN => {
+                change.entry = fresh;
+                change.entry.state |= TcpState::SynSent as u32;
+                change.timeout = Timeout::TcpSynSent as usize;
+                change.reopens = true;
+                return Some(change);
+            }
+            next => {
+                change.entry.state = change.entry.state & !0xff | next as u32;
+                change.timeout = next as usize;
+                if !old.is_replied() && flags & u64::from(tcp::RST) != 0 {
+                    // Refused: over at once.
+                    change.refreshes = false;
+                    change.entry.expires = fresh.created;
+                }
+                if !old.is_replied() && reply == 0 && next == TcpState::Established as u64 {
+                    change.timeout = Timeout::TcpUnacknowledged as usize;
+                }
+            }
+        }
+    }
+    change.entry.state |= reply as u32 * Entry::REPLIED;
+    Some(change)
+}
+
+#[inline(always)]
+fn ends(fields: &Fields, v6: bool, kind: usize) -> Ends {
     let addresses = if v6 {
         [
             [
@@ -290,10 +313,15 @@ fn ends(fields: &Fields, v6: bool) -> Ends {
             [0, fields[Field::Ip4Dst.index()]],
         ]
     };
-    Ends {
-        addresses,
-        ports: [0; 2],
-    }
+    let ports = if kind <= PORTS && kind != ICMP {
+        [
+            fields[Field::SrcPort.index()] as u16,
+            fields[Field::DstPort.index()] as u16,
+        ]
+    } else {
+        [0; 2]
+    };
+    Ends { addresses, ports }
 }
 
 /// Index of the timeout of all but TCP.
