@@ -60,7 +60,7 @@ impl From<&Key4> for Key {
 }
 
 /// Source and destination of a packet, in that order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ends {
     pub(super) addresses: [[u64; 2]; 2],
     pub(super) ports: [u16; 2],

@@ -157,11 +157,7 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     } else {
         key.set_ends(&ends)
     };
-    let dhcp = place.dhcp && incoming && kind == UDP && !v6;
-    if dhcp && ends.ports == DHCP_REQUEST.ports && ends.addresses == DHCP_REQUEST.addresses {
-        // Somebody else's request, which must not open the way for an answer to this VM.
-        return CtState::New;
-    }
+    let dhcp = || place.dhcp && incoming && kind == UDP && !v6;
 
     let now = tables.now();
     let fresh = Entry {
@@ -187,14 +183,17 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
             // About no connection, or an answer without a request.
             return CtState::Invalid;
         }
-        let [from, to] = ends.ports;
-        if dhcp && [to, from] == DHCP_REQUEST.ports {
-            key.place(&DHCP_REQUEST, 0);
-            let asked = tables.connection(key);
-            if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
-                return CtState::EstablishedReply;
+        if dhcp() {
+            let ends = self::ends(fields, v6, kind);
+            let [from, to] = ends.ports;
+            if [to, from] == DHCP_REQUEST.ports {
+                key.place(&DHCP_REQUEST, 0);
+                let asked = tables.connection(key);
+                if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
+                    return CtState::EstablishedReply;
+                }
+                key.set_ends(&ends);
             }
-            key.set_ends(&ends);
         }
     } else if error {
         return if side == old.original() {
@@ -218,6 +217,10 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     let same = stored && entry.state == old.state;
     let due = change.refreshes && now > old.renewed + COARSE;
     if !same || due {
+        if dhcp() && self::ends(fields, v6, kind) == DHCP_REQUEST {
+            // Somebody else's request, which must not open the way for an answer to this VM.
+            return CtState::New;
+        }
         let timeout = if kind == TCP {
             change.timeout
         } else {
