@@ -44,8 +44,10 @@ fn anti_spoofing(ctx: TcContext) -> i32 {
 
 #[inline(always)]
 fn is_honest(ctx: &TcContext) -> Option<bool> {
-    // SAFETY: the kernel hands the program a valid context; owners are never removed here.
-    let owner = unsafe { OWNERS.get(&(*ctx.skb.skb).ifindex)? };
+    // SAFETY: the kernel hands the program a valid context.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    // SAFETY: owners are never removed while the benchmark runs.
+    let owner = unsafe { OWNERS.get(ifindex)? };
     let (start, end) = (ctx.data(), ctx.data_end());
     if start + 14 + 20 > end {
         return Some(false);

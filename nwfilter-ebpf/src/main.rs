@@ -40,7 +40,7 @@ fn nwfilter_out(ctx: TcContext) -> i32 {
 
 /// Removes dead connections; runs on no port's frames.
 #[classifier]
-pub fn nwfilter_sweep(_ctx: TcContext) -> i32 {
+fn nwfilter_sweep(_ctx: TcContext) -> i32 {
     sweep::sweep();
     TC_ACT_UNSPEC
 }

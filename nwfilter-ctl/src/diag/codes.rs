@@ -111,6 +111,11 @@ codes! {
     DropBothWays = 106, Warning, "drop-both-ways", "a drop in the inet layer acts both ways";
     InOutReceiver = 107, Warning, "inout-receiver", "`inout` is written from the receiver's side";
     ChainWithoutEffect = 108, Warning, "chain-without-effect", "a chain has no effect on a rule of the inet layer";
+    ChainPrioritiesDiffer = 109,
+        Warning,
+        "chain-priorities-differ",
+        "filters give one chain different priorities";
+    ChainOrder = 110, Warning, "chain-order", "nothing fixes the order of two chains";
 }
 
 impl Code {

@@ -31,15 +31,10 @@ const IFINDEX: u32 = 1;
 const PEER: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
 
 /// All measurements of the datapath.
-pub(crate) fn report() -> Result<String> {
-    let namespace = NetNs::new()?;
-    namespace.run(|| {
-        let mut out = String::from("## Time of a frame in the kernel program\n\n");
-        anti_spoofing(&mut out)?;
-        long_filters(&mut out)?;
-        Ok(out)
-    })
-}
+pub(crate) const SECTIONS: &[super::Section] = &[
+    || NetNs::new()?.run(anti_spoofing),
+    || NetNs::new()?.run(long_filters),
+];
 
 struct Bound {
     datapath: Datapath,
@@ -71,7 +66,8 @@ fn tcp() -> Vec<u8> {
 }
 
 /// `clean-traffic` against the hand-written program.
-fn anti_spoofing(out: &mut String) -> Result<()> {
+fn anti_spoofing() -> Result<String> {
+    let mut out = String::from("## Time of a frame in the kernel program\n\n");
     let prepared = filters::builtin(PORT, "clean-traffic")?;
     let mut bound = Bound::new(&prepared)?;
     let baseline = Baseline::load(IFINDEX, MAC, IP)?;
@@ -121,11 +117,12 @@ fn anti_spoofing(out: &mut String) -> Result<()> {
         )?;
     }
     writeln!(out)?;
-    Ok(())
+    Ok(out)
 }
 
 /// Filters of 10 to 10,000 rules.
-fn long_filters(out: &mut String) -> Result<()> {
+fn long_filters() -> Result<String> {
+    let mut out = String::new();
     let frame = tcp();
     let baseline = Baseline::load(IFINDEX, MAC, IP)?;
     writeln!(
@@ -164,5 +161,5 @@ fn long_filters(out: &mut String) -> Result<()> {
         }
     }
     writeln!(out)?;
-    Ok(())
+    Ok(out)
 }

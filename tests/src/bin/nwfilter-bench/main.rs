@@ -17,6 +17,9 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
+/// A part of the report, as Markdown.
+type Section = fn() -> Result<String>;
+
 /// Measures nwfilter.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -47,10 +50,15 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let report = match options.what {
-        None | Some(What::Datapath) => datapath::report()?,
+    let sections = match options.what {
+        None | Some(What::Datapath) => datapath::SECTIONS,
     };
-    io::stdout().write_all(report.as_bytes())?;
+    let mut report = String::new();
+    for section in sections {
+        let text = section()?;
+        io::stdout().write_all(text.as_bytes())?;
+        report.push_str(&text);
+    }
     if let Some(path) = &options.write {
         let text = format!(
             "# Benchmarks\n\nWritten by `cargo xtask bench --write docs/benchmarks.md`; do not edit.\n\
