@@ -349,7 +349,9 @@ fn in_slots(
     let first = (argument & 0xff) as usize;
     let count = (argument >> 8) as usize;
     for i in 0..MAX_SLOT_RUN {
-        if i >= count {
+        // Read anew, so that the compiler does not fold both ends of the loop into one number that
+        // the verifier of Linux 6.1 cannot bound.
+        if i >= recall(&count) {
             break;
         }
         let at = first + i * stride;
