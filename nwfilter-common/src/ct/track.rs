@@ -208,7 +208,8 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     } else {
         None
     };
-    let reply = side ^ old.original();
+    // The verifier of Linux 6.1 does not know that this is 0 or 1, so it has to see the mask.
+    let reply = forget(fields, (side ^ old.original()) as u64) as usize & 1;
     let Some(change) = change(old, fresh, reply, flags) else {
         return CtState::Invalid;
     };
