@@ -45,7 +45,7 @@ pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
             if (quoted.protocol == ip_protocol::ICMPV6) != v6 {
                 return Some(key.set_ends(&ends));
             }
-            let [kind, code, _, _, i0, i1, _, _] = packet.read::<8>(quoted.transport)?;
+            let [kind, code, _, _, i0, i1, _, _] = packet.read_far::<8>(quoted.transport)?;
             let (role, request) = message(v6, u64::from(kind));
             if role != role::REQUEST && role != role::REPLY {
                 return None;
@@ -59,7 +59,7 @@ pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
         | ip_protocol::UDPLITE
         | ip_protocol::SCTP
         | ip_protocol::DCCP => {
-            let [s0, s1, d0, d1] = packet.read::<4>(quoted.transport)?;
+            let [s0, s1, d0, d1] = packet.read_far::<4>(quoted.transport)?;
             ends.ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
             Some(key.set_ends(&ends))
         }
@@ -69,8 +69,8 @@ pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
 
 #[inline(always)]
 fn ipv4<P: Packet + ?Sized>(packet: &P, at: usize) -> Option<Quoted> {
-    let [first, _, _, _, _, _, f0, f1] = packet.read::<8>(at)?;
-    let [_, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet.read::<12>(at + 8)?;
+    let [first, _, _, _, _, _, f0, f1] = packet.read_far::<8>(at)?;
+    let [_, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = packet.read_far::<12>(at + 8)?;
     let header_len = usize::from(first & 0x0f) * 4;
     let later = u16::from_be_bytes([f0, f1]) & 0x1fff != 0;
     if first >> 4 != 4 || header_len < 20 || later {
@@ -92,9 +92,9 @@ fn ipv6<P: Packet + ?Sized, I: Pages + ?Sized>(packet: &P, image: &I, at: usize)
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const DESTINATION: u8 = 60;
-    let [first, _, _, _, _, _, mut protocol, _] = packet.read::<8>(at)?;
-    let source = packet.read::<16>(at + 8)?;
-    let destination = packet.read::<16>(at + 24)?;
+    let [first, _, _, _, _, _, mut protocol, _] = packet.read_far::<8>(at)?;
+    let source = packet.read_far::<16>(at + 8)?;
+    let destination = packet.read_far::<16>(at + 24)?;
     if first >> 4 != 6 {
         return None;
     }
@@ -105,7 +105,7 @@ fn ipv6<P: Packet + ?Sized, I: Pages + ?Sized>(packet: &P, image: &I, at: usize)
         if !fragment && !matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION) {
             return false;
         }
-        let Some([next, units, f0, f1]) = packet.read::<4>(transport) else {
+        let Some([next, units, f0, f1]) = packet.read_far::<4>(transport) else {
             broken = true;
             return false;
         };
