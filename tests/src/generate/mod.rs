@@ -62,7 +62,7 @@ pub struct Options {
     pub tcp_options: bool,
     /// Pauses between frames.
     pub time: bool,
-    /// Mostly rules of this element, and only frames that it may match.
+    /// Only rules of this element, and mostly frames that it may match.
     pub focus: Option<Protocol>,
 }
 
@@ -87,9 +87,7 @@ impl Options {
     }
 
     fn allows(self, element: Protocol) -> bool {
-        let wanted = self
-            .focus
-            .is_none_or(|focus| element == focus || element == Protocol::Mac);
+        let wanted = self.focus.is_none_or(|focus| element == focus);
         wanted && (self.inet || element.family().is_none())
     }
 }

@@ -380,15 +380,19 @@ fn arp_addresses_need_ethernet_and_ipv4() {
     let ips = dropping(Arp).with(Attr::ArpDstIpAddr, "10.0.0.2");
     let gratuitous = dropping(Arp).with(Attr::Gratuitous, Datum::Bool(true));
     for semantics in BOTH {
-        for frame in [
-            arp(|a| a.hardware = 6),
-            arp(|a| a.lengths = (8, 4)),
-            arp(|a| a.lengths = (6, 16)),
-        ] {
-            for rule in [&macs, &ips, &gratuitous] {
-                never_matches(semantics, rule, std::slice::from_ref(&frame));
-            }
+        // Long enough for any of these lengths.
+        let padded = |change: fn(&mut wire::Arp)| [arp(change), vec![0; 40]].concat();
+        let other_hardware = padded(|a| a.hardware = 6);
+        let long_macs = padded(|a| a.lengths = (8, 4));
+        for frame in [&other_hardware, &long_macs] {
+            never_matches(semantics, &macs, std::slice::from_ref(frame));
         }
+        tells_apart(semantics, &ips, &[other_hardware], &[long_macs]);
+        let long_ips = padded(|a| a.lengths = (6, 16));
+        for rule in [&ips, &gratuitous] {
+            never_matches(semantics, rule, std::slice::from_ref(&long_ips));
+        }
+        tells_apart(semantics, &macs, &[long_ips], &[]);
         let other_protocol = arp(|a| a.protocol = 0x86dd);
         never_matches(semantics, &ips, std::slice::from_ref(&other_protocol));
         never_matches(

@@ -223,7 +223,10 @@ fn tags_and_bpdus() {
         38,
         &wire::Bpdu::default().bytes(),
     );
+    let cut_in_tag = &wire::tagged(&stp, 0x8100, 5)[..17];
     for semantics in BOTH {
+        let bpdu = dropping(Stp).with(Attr::Type, 0);
+        is_missing(semantics, &bpdu, &[cut_in_tag.to_vec()]);
         is_missing(
             semantics,
             &dropping(Vlan).with(Attr::VlanId, 5),
@@ -271,13 +274,17 @@ fn truncated_arp() {
         never_matches(Semantics::Libvirt, rule, &cuts(&whole, 42));
     }
     let opcode = dropping(Arp).with(Attr::Opcode, 1);
-    is_missing(Semantics::Strict, &opcode, &cuts(&whole, 42));
+    is_missing(Semantics::Strict, &opcode, &cuts(&whole, 22));
     never_matches(Semantics::Libvirt, &opcode, &cuts(&whole, 22));
-    tells_apart(Semantics::Libvirt, &opcode, &cuts(&whole, 42)[8..], &[]);
-    // A packet of another layout is not truncated: it announces other lengths.
-    let mut other = whole[..22].to_vec();
-    other[18] = 8;
-    tells_apart(Semantics::Strict, &opcode, &[other], &[]);
+    for semantics in BOTH {
+        tells_apart(semantics, &opcode, &cuts(&whole, 42)[8..], &[]);
+    }
+    // Truncated is what ends before the lengths that it announces.
+    let mut longer = whole.clone();
+    longer[18] = 8;
+    let ips = &addresses[2];
+    is_missing(Semantics::Strict, ips, &[longer.clone()]);
+    never_matches(Semantics::Libvirt, ips, &[longer]);
 }
 
 /// Fragments of one UDP datagram to port 9.
