@@ -96,7 +96,8 @@ fn content(focus: Option<Protocol>) -> BoxedStrategy<Content> {
         (_, Some(Family::V4)) => return plain(0x0800, v4(number)),
         (_, Some(Family::V6)) => return plain(0x86dd, v6(number)),
         (Some(Protocol::Ip), _) => return plain(0x0800, v4(None)),
-        (Some(Protocol::Ipv6), _) => return plain(0x86dd, v6(None)),
+        // Of whose attributes four are about ICMPv6.
+        (Some(Protocol::Ipv6), _) => return plain(0x86dd, v6(Some(58))),
         (Some(Protocol::Arp), _) => return plain(0x0806, arp()),
         (Some(Protocol::Rarp), _) => return plain(0x8035, arp()),
         (Some(Protocol::Stp), _) => return bpdu(),

@@ -106,7 +106,7 @@ fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearan
         if !own_side && !both {
             return None;
         }
-        let states = (!listed.is_empty() && !(connlimit && accept)).then(|| set_of(listed));
+        let states = (!(listed.is_empty() || connlimit && accept)).then(|| set_of(listed));
         return Some(Appearance {
             orientation,
             states,

@@ -191,7 +191,7 @@ fn skips_into_the_middle_of_a_part() {
     let mut rules = instances(&xml);
     for (i, rule) in rules.iter_mut().enumerate() {
         rule.chain = ["mac-a", "mac-b", "root"][i % 3].into();
-        rule.chain_priority = 30 * (i % 3) as i32;
+        rule.chain_priority = [0, 30, 60][i % 3];
     }
     let compiled = compile(&rules, Semantics::Strict).unwrap();
     assert!(compiled.image.used_words() < MAX_IMAGE_WORDS / 8);
