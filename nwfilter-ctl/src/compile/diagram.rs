@@ -68,8 +68,15 @@ struct Pending {
 pub(super) struct Effort(u32);
 
 impl Effort {
-    /// From the most on.
-    pub(super) const ALL: [Self; 4] = [Self(0), Self(3), Self(6), Self(9)];
+    /// What to try for lists of up to so many rules, one after the other.
+    pub(super) fn for_lists(rules: usize) -> impl Iterator<Item = Self> {
+        /// Unlike rules in longer lists need more memory than an image may have.
+        const LONG: usize = 2_000;
+        [0, 3, 6, 9]
+            .into_iter()
+            .skip(usize::from(rules > LONG))
+            .map(Self)
+    }
 
     /// Most rules in all states of a part of so many rules together. A list of rules about one field
     /// needs a few for each rule.
@@ -77,7 +84,7 @@ impl Effort {
         match rules {
             // Its diagram is a chain of its conditions.
             1 => usize::MAX,
-            _ => (50_000 + 16 * rules) >> self.0,
+            _ => (50_000 >> self.0) + 16 * rules,
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::model::Semantics;
 /// Makes the image of these lists, and counts the nodes on the longest way through it.
 pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<(Image, usize), CompileError> {
     let mut result = Err(too_large(FrameDirection::In, TableLayer::Ethernet, 0));
-    for effort in Effort::ALL {
+    let longest = lists.rules.values().map(Vec::len).max().unwrap_or(0);
+    for effort in Effort::for_lists(longest) {
         result = image_with(lists, semantics, effort);
         if !matches!(result, Err(CompileError::TooLarge { .. })) {
             break;

@@ -77,6 +77,9 @@ pub(super) fn specialise(
                 Knowledge::Ignored => {}
                 Knowledge::Absent => possible = false,
             }
+            if !possible {
+                break;
+            }
         }
         if !possible {
             continue;
