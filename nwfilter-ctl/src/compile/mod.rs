@@ -11,6 +11,7 @@ mod slots;
 mod specialise;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -19,6 +20,7 @@ use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 pub use self::{
     rule::{Condition, FlatRule, Outcome, SlotTest},
     set::ValueSet,
+    trace::{Considered, Ending, Known, Seen, trace},
 };
 use crate::{
     model::{Attr, Semantics},

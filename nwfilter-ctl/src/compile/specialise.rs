@@ -11,7 +11,12 @@ use super::{
 use crate::model::Semantics;
 
 /// What is known of a field, where libvirt's blind spots count.
-fn knowledge(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Knowledge {
+pub(super) fn knowledge(
+    class: Class,
+    field: Field,
+    layer: TableLayer,
+    semantics: Semantics,
+) -> Knowledge {
     const FRAGMENT_HEADER: u64 = 44;
     let known = class.knows(field);
     if semantics == Semantics::Strict || layer == TableLayer::Inet {

@@ -150,4 +150,4 @@ fn spelling<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'sta
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

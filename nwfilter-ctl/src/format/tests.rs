@@ -4,12 +4,14 @@
 use crate::{
     diag::{Code, any_error},
     format::format_filter,
-    model::{Entry, Filter, Selector, Semantics, Span, Value, VariableAccess},
-    parse::parse_filter,
+    model::{Entry, Filter, Protocol, Selector, Semantics, Span, Value, VariableAccess},
+    parse::{Kind, Support, attributes, parse_filter},
 };
 
 const ATTRIBUTES: &str = include_str!("../../tests/golden/attributes.tsv");
 const RULES: &str = include_str!("../../tests/golden/rules.tsv");
+/// Generated: several attributes, elements and signs.
+const COMBINATIONS: &str = include_str!("../../tests/golden/combinations.tsv");
 const DOCUMENTS: &str = include_str!("../../tests/golden/documents.tsv");
 
 const HEAD: &str = "<filter name='t'><rule action='accept' direction='in'>";
@@ -120,6 +122,62 @@ fn compare(recording: &str, wrap: bool, semantics: Semantics) -> Vec<(String, St
     differences
 }
 
+/// Every attribute that libvirt reads is in the recordings: accepted, negated, as a variable, and
+/// refused with a message that names it and says what is expected.
+#[test]
+fn recordings_cover_every_attribute() {
+    let recorded: Vec<_> = cases(ATTRIBUTES).collect();
+    for &protocol in Protocol::ALL {
+        for spec in attributes(protocol)
+            .iter()
+            .filter(|spec| spec.support != Support::Ignored)
+        {
+            // Libvirt documents this element, and ignores it.
+            if protocol == Protocol::IgmpIpv6 {
+                continue;
+            }
+            let name = spec.attr.as_str();
+            let concerns = |input: &str| {
+                input.starts_with(&format!("<{protocol} ")) && input.contains(&format!(" {name}='"))
+            };
+            let of = |wanted: &dyn Fn(&str, &str) -> bool| {
+                recorded
+                    .iter()
+                    .any(|(input, output)| concerns(input) && wanted(input, output))
+            };
+            assert!(of(&|_, output| output != "!"), "{protocol} {name} accepted");
+            assert!(
+                of(&|input, _| input.contains("match='no'")),
+                "{protocol} {name} negated"
+            );
+            assert!(
+                of(&|input, _| input.contains("'$V")),
+                "{protocol} {name} variable"
+            );
+            let anything = matches!(spec.kind, Kind::Comment | Kind::Bool);
+            assert!(
+                anything || of(&|_, output| output == "!"),
+                "{protocol} {name} refused"
+            );
+        }
+    }
+}
+
+#[test]
+fn refused_values_are_named_with_what_is_expected() {
+    for (input, _) in cases(ATTRIBUTES).filter(|(_, output)| output == "!") {
+        let (_, found) = parse_filter(&format!("{HEAD}{input}{TAIL}"), Semantics::Libvirt);
+        let found = found.iter().find(|found| found.code == Code::IllegalValue);
+        let found = found.unwrap_or_else(|| panic!("{input}"));
+        let (name, value) = input.rsplit_once("='").unwrap();
+        let name = name.rsplit_once(' ').unwrap().1;
+        let value = value.trim_end_matches("'/>");
+        let message = format!("`{name}` has the illegal value `{value}`");
+        assert_eq!(found.message, message, "{input}");
+        assert!(found.expected.is_some(), "{input}");
+    }
+}
+
 #[test]
 fn attributes_as_libvirt() {
     assert_eq!(compare(ATTRIBUTES, true, Semantics::Libvirt), []);
@@ -128,6 +186,11 @@ fn attributes_as_libvirt() {
 #[test]
 fn rules_as_libvirt() {
     assert_eq!(compare(RULES, true, Semantics::Libvirt), []);
+}
+
+#[test]
+fn combinations_as_libvirt() {
+    assert_eq!(compare(COMBINATIONS, true, Semantics::Libvirt), []);
 }
 
 #[test]
@@ -148,6 +211,7 @@ fn strict_warns_wherever_it_differs() {
     ];
     let mut differences = compare(ATTRIBUTES, true, Semantics::Strict);
     differences.extend(compare(RULES, true, Semantics::Strict));
+    differences.extend(compare(COMBINATIONS, true, Semantics::Strict));
     differences.extend(compare(DOCUMENTS, false, Semantics::Strict));
     assert!(!differences.is_empty());
     for (input, ours) in differences {
@@ -190,7 +254,7 @@ fn written_is_read_back() {
 }
 
 /// A filter without places, and with iterator 0 as it is written.
-pub(super) fn bare(mut filter: Filter) -> Filter {
+pub(crate) fn bare(mut filter: Filter) -> Filter {
     for entry in &mut filter.entries {
         match entry {
             Entry::Reference(reference) => reference.span = Span::default(),

@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs, io,
+    fs::{self, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -87,6 +88,8 @@ pub struct Datapath {
     generation: u64,
     /// Ports whose spare record is out of date since the last flip.
     stale: BTreeSet<String>,
+    /// Held as long as this lives: what is pinned has one owner.
+    _lock: Option<fs::File>,
 }
 
 impl Datapath {
@@ -95,12 +98,16 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// Without the necessary rights, without a BPF file system to pin on, or when the kernel refuses
-    /// something; what was pinned before is still there and in force.
+    /// Without the necessary rights, without a BPF file system to pin on, when another process has
+    /// the pin directory open, or when the kernel refuses something; what was pinned before is still
+    /// there and in force.
     pub fn open(options: Options) -> Result<Self, KernelError> {
-        let maps = match &options.pins {
-            Some(pins) => Some(prepare_pins(pins)?),
-            None => None,
+        let (maps, lock) = match &options.pins {
+            Some(pins) => {
+                let maps = prepare_pins(pins)?;
+                (Some(maps), Some(lock_pins(pins)?))
+            }
+            None => (None, None),
         };
         let mut ebpf = object::load(maps.as_deref())?;
         let mut tables = Tables::new(&mut ebpf)?;
@@ -115,6 +122,7 @@ impl Datapath {
             images: HashMap::new(),
             generation,
             stale: BTreeSet::new(),
+            _lock: lock,
         };
         datapath.adopt()?;
         Ok(datapath)
@@ -122,28 +130,35 @@ impl Datapath {
 
     /// Takes over the ports that the maps know.
     fn adopt(&mut self) -> Result<(), KernelError> {
-        for index in self.tables.indexed()? {
-            let record = self.tables.record(index.port, self.generation)?;
-            let name = sys::ifname(index.ifindex);
-            let Some(name) = name.filter(|_| record.ifindex == index.ifindex) else {
-                // The device is gone, or we were stopped while binding it.
-                self.tables.unindex(index.ifindex)?;
-                self.clear_records(index.port)?;
+        for number in 0..MAX_PORTS as u32 {
+            let record = self.tables.record(number, self.generation)?;
+            if record.ifindex == 0 {
                 continue;
-            };
+            }
             let state = PortState {
-                ifindex: index.ifindex,
-                number: index.port,
+                ifindex: record.ifindex,
+                number,
                 record,
+            };
+            let Some(name) = sys::ifname(record.ifindex) else {
+                // The device is gone.
+                self.remove_records(&state)?;
+                continue;
             };
             if record.flags & PortRecord::READY != 0
                 && let Some(words) = self.tables.image(record.image)?
             {
                 self.images.insert(words, record.image);
             }
-            self.attach(&name, index.ifindex)?;
+            // As if it had just been written: we may have been stopped in between.
+            self.tables.index(record.ifindex, number)?;
+            self.attach(&name, record.ifindex)?;
             self.stale.insert(name.clone());
             self.ports.insert(name, state);
+        }
+        if let Some(pins) = &self.options.pins {
+            // Of devices that are gone, or have another name now and other links.
+            attach::remove_strangers(&links_dir(pins), self.attachments.values().flatten())?;
         }
         // The spare records may be half written; no program may still read them.
         sys::wait_for_programs()
@@ -188,7 +203,8 @@ impl Datapath {
                 self.unbind(port)?;
             }
         }
-        self.collect()
+        self.collect();
+        Ok(())
     }
 
     /// Everything that a binding needs, still without effect.
@@ -237,7 +253,7 @@ impl Datapath {
         };
         let number = match known {
             Some(known) => known.number,
-            None => self.allocate_port(planned)?,
+            None => self.allocate_port(ifindex, planned)?,
         };
         let mut record = PortRecord {
             ifindex,
@@ -288,9 +304,15 @@ impl Datapath {
         Ok(number)
     }
 
-    fn allocate_port(&self, planned: &[(String, PortState)]) -> Result<u32, KernelError> {
+    fn allocate_port(
+        &self,
+        ifindex: u32,
+        planned: &[(String, PortState)],
+    ) -> Result<u32, KernelError> {
         let used: BTreeSet<u32> = self.states(planned).map(|state| state.number).collect();
-        (0..MAX_PORTS as u32)
+        [tables::natural_number(ifindex)]
+            .into_iter()
+            .chain(0..MAX_PORTS as u32)
             .find(|number| !used.contains(number))
             .ok_or(KernelError::Full {
                 what: "another port",
@@ -402,14 +424,13 @@ impl Datapath {
 
     /// Forgets the images that no port uses; their numbers, and with them their memory, are used
     /// again by the next ones.
-    fn collect(&mut self) -> Result<(), KernelError> {
+    fn collect(&mut self) {
         let used: BTreeSet<u32> = self
             .ports
             .values()
             .map(|state| state.record.image)
             .collect();
         self.images.retain(|_, number| used.contains(number));
-        Ok(())
     }
 
     /// The bound ports.
@@ -442,6 +463,47 @@ impl Datapath {
         let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::EVENTS)?;
         self.tables.set_global(Global::Events, 1)?;
         Ok(DropEvents(ring))
+    }
+
+    /// Turns reports of drops on or off.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be written.
+    pub fn report_drops(&mut self, on: bool) -> Result<(), KernelError> {
+        self.tables.set_global(Global::Events, on.into())
+    }
+
+    /// Whether the program is on the device that it was attached to, in both directions: it is not
+    /// when that device is gone, even if another one has got its name and index. `None` for an
+    /// unknown port, and where the kernel has no links that could be asked.
+    pub fn is_attached(&self, port: &str) -> Option<bool> {
+        let ifindex = self.ports.get(port)?.ifindex;
+        let mut attached = true;
+        for attachment in self.attachments.get(port)? {
+            attached &= attachment.is_on(ifindex)?;
+        }
+        Some(attached)
+    }
+
+    /// Follows a device that has got another name: what it has stays in force.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be renamed.
+    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), KernelError> {
+        if let Some(mut attached) = self.attachments.remove(old) {
+            let renamed = attach::rename(&mut attached, new);
+            self.attachments.insert(new.to_owned(), attached);
+            renamed?;
+        }
+        if let Some(state) = self.ports.remove(old) {
+            self.ports.insert(new.to_owned(), state);
+        }
+        if self.stale.remove(old) {
+            self.stale.insert(new.to_owned());
+        }
+        Ok(())
     }
 
     /// Events that were lost because nobody read them in time.
@@ -506,6 +568,24 @@ impl Drop for Datapath {
 
 fn links_dir(pins: &Path) -> PathBuf {
     pins.join("links")
+}
+
+/// Makes sure that nobody else changes what is pinned. A directory can be locked although it is on
+/// a BPF file system, which has no files to write to.
+fn lock_pins(pins: &Path) -> Result<fs::File, KernelError> {
+    let failed = |source| KernelError::File {
+        action: "lock",
+        path: pins.to_owned(),
+        source,
+    };
+    let directory = fs::File::open(pins).map_err(failed)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(KernelError::Busy {
+            path: pins.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// Makes the pin directory and returns that of this version's maps.

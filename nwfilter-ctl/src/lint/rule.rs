@@ -130,7 +130,11 @@ fn misread(rule: &Rule, semantics: Semantics) -> Vec<Diagnostic> {
         number(rule, Attr::EncapProtocol),
     ) {
         let read = u32::from_str_radix(&value.to_string(), 16).unwrap_or(u32::MAX);
-        let message = format!("libvirt compares this with the EtherType {read:#x}");
+        let message = if read > 0xffff {
+            format!("libvirt cannot bind this: it asks for the EtherType {read:#x}")
+        } else {
+            format!("libvirt compares this with the EtherType {read:#06x}")
+        };
         found.push(
             Diagnostic::new(Code::EncapProtocolDead, encap.span, message).label(if strict {
                 format!("here it is compared with {value:#x}")

@@ -383,3 +383,50 @@ fn backends() {
         assert_eq!(differs(head, element), expected, "{head} {element}");
     }
 }
+
+#[test]
+fn chains_of_one_tree() {
+    let rule = "<rule action='drop' direction='in'/>";
+    let filter = |name: &str, start: &str, content: &str| {
+        let text = format!("<filter name='{name}' {start}>{content}</filter>");
+        parse_filter(&text, Semantics::Strict).0.unwrap()
+    };
+    let top = filter("top", "", "<filterref filter='a'/><filterref filter='b'/>");
+    for (first, second, expected) in [
+        (
+            "chain='ipv4-x'",
+            "chain='ipv4-y'",
+            vec![(2, Code::ChainOrder)],
+        ),
+        ("chain='ipv4-x'", "chain='ipv4-y' priority='-650'", vec![]),
+        ("chain='ipv4-x'", "chain='ipv6-x' priority='-700'", vec![]),
+        (
+            "chain='mac-x'",
+            "chain='ipv6-x' priority='-800'",
+            vec![(1, Code::ChainOrder)],
+        ),
+        ("chain='ipv4-x'", "chain='ipv4-x'", vec![]),
+        (
+            "chain='ipv4-x'",
+            "chain='ipv4-x' priority='1'",
+            vec![(2, Code::ChainPrioritiesDiffer)],
+        ),
+        ("chain='root' priority='5'", "chain='root'", vec![]),
+    ] {
+        let (a, b) = (filter("a", first, rule), filter("b", second, rule));
+        let found = super::lint_set(&[&top, &a, &b]);
+        let found: Vec<_> = found
+            .iter()
+            .map(|(index, found)| (*index, found.code))
+            .collect();
+        assert_eq!(found, expected, "{first} {second}");
+        // Filters that are not used together have no order.
+        assert_eq!(super::lint_set(&[&a, &b]), []);
+    }
+    // Chains without rules are no chains.
+    let (a, b) = (
+        filter("a", "chain='ipv4-x'", ""),
+        filter("b", "chain='ipv4-y'", rule),
+    );
+    assert_eq!(super::lint_set(&[&top, &a, &b]), []);
+}

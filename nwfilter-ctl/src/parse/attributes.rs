@@ -436,29 +436,29 @@ const TCP: &[AttributeSpec] = table!(
     INET_MAC,
     INET_V4,
     INET,
+    IP_SET_LOST,
     PORTS,
     [full(Attr::TcpOption, U8), full(Attr::Flags, Kind::TcpFlags)],
-    IP_SET_LOST,
     COMMENT
 );
 const TCP_IPV6: &[AttributeSpec] = table!(
     INET_MAC,
     INET_V6,
     INET,
+    IP_SET_LOST,
     PORTS,
     [
         full(Attr::TcpOption, U8),
         ignored(Attr::Flags, Kind::TcpFlags)
     ],
-    IP_SET_LOST,
     COMMENT
 );
-const UDP: &[AttributeSpec] = table!(INET_MAC, INET_V4, INET, PORTS, IP_SET_LOST, COMMENT);
-const UDP_IPV6: &[AttributeSpec] = table!(INET_MAC, INET_V6, INET, PORTS, IP_SET_LOST, COMMENT);
+const UDP: &[AttributeSpec] = table!(INET_MAC, INET_V4, INET, IP_SET_LOST, PORTS, COMMENT);
+const UDP_IPV6: &[AttributeSpec] = table!(INET_MAC, INET_V6, INET, IP_SET_LOST, PORTS, COMMENT);
 const PLAIN: &[AttributeSpec] = table!(INET_MAC, INET_V4, INET, IP_SET_LOST, COMMENT);
 const PLAIN_IPV6: &[AttributeSpec] = table!(INET_MAC, INET_V6, INET, IP_SET_LOST, COMMENT);
-const ICMPV4: &[AttributeSpec] = table!(INET_MAC, INET_V4, INET, ICMP, IP_SET_LOST, COMMENT);
-const ICMPV6: &[AttributeSpec] = table!(INET_MAC, INET_V6, INET, ICMP, IP_SET_LOST, COMMENT);
+const ICMPV4: &[AttributeSpec] = table!(INET_MAC, INET_V4, INET, IP_SET_LOST, ICMP, COMMENT);
+const ICMPV6: &[AttributeSpec] = table!(INET_MAC, INET_V6, INET, IP_SET_LOST, ICMP, COMMENT);
 const ALL: &[AttributeSpec] = table!(INET_MAC, INET_V4, INET, IP_SET, COMMENT);
 const ALL_IPV6: &[AttributeSpec] = table!(INET_MAC, INET_V6, INET, IP_SET, COMMENT);
 

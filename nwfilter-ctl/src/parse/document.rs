@@ -55,7 +55,8 @@ fn parse_root<T>(
     let (root, found) = xml::read(text, Limits::default());
     let mut reader = Reader {
         semantics,
-        lines: line_starts(text),
+        // Of no use, and long, if the document is refused unread.
+        lines: root.as_ref().map(|_| line_starts(text)).unwrap_or_default(),
         found,
     };
     let parsed = root.and_then(|root| {

@@ -36,26 +36,26 @@ impl RuleAttributes {
         let negated = negated(reader, element);
         reader.no_content(element);
         let specs = attributes(self.protocol);
+        let known: Vec<_> = element
+            .attributes
+            .iter()
+            .map(|given| (attr_of(self.protocol, given.name), given))
+            .collect();
         for spec in specs {
-            let given = element
-                .attributes
-                .iter()
-                .find(|given| attr_of(self.protocol, given.name) == Some((spec.attr, false)));
             // A name that only the documentation knows gives way to the real one.
-            let given = given.or_else(|| {
-                element
-                    .attributes
+            let of = |by_alias| {
+                known
                     .iter()
-                    .find(|given| attr_of(self.protocol, given.name) == Some((spec.attr, true)))
-            });
-            if let Some(given) = given {
+                    .find(|(attr, _)| *attr == Some((spec.attr, by_alias)))
+            };
+            if let Some((_, given)) = of(false).or_else(|| of(true)) {
                 self.attribute(reader, *spec, given, negated);
             }
         }
-        for given in &element.attributes {
-            if given.name != "match" && attr_of(self.protocol, given.name).is_none() {
-                let known = specs.iter().map(|spec| spec.attr.as_str()).chain(["match"]);
-                reader.unknown_attribute(element, given, known);
+        for (attr, given) in &known {
+            if attr.is_none() && given.name != "match" {
+                let names = specs.iter().map(|spec| spec.attr.as_str()).chain(["match"]);
+                reader.unknown_attribute(element, given, names);
             }
         }
         self.check_ports(reader, element);

@@ -467,6 +467,11 @@ impl<'t> Builder<'t> {
 
     /// Reports the first character that no XML document may have.
     fn check_characters(&mut self) {
+        // All of them contain one of these bytes, and hardly any document does.
+        let suspect = |b: u8| b < b' ' && !matches!(b, b'\t' | b'\n' | b'\r') || b == 0xef;
+        if !self.text.bytes().any(suspect) {
+            return;
+        }
         if let Some((start, c)) = self.text.char_indices().find(|(_, c)| !is_xml_char(*c)) {
             let span = Span {
                 start,

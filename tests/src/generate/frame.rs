@@ -3,10 +3,9 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nwfilter_common::MacAddr;
-use nwfilter_ctl::model::{Family, Protocol};
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::{Options, pool};
+use super::{Theme, pool};
 use crate::{
     judge::FrameDirection,
     wire::{self, Arp, Bpdu, Extension, Ipv4, Ipv6},
@@ -17,14 +16,14 @@ fn some<T: Clone + std::fmt::Debug + 'static>(pool: &'static [T]) -> BoxedStrate
     prop_oneof![3 => select(&pool[..pool.len().min(2)]), 1 => select(pool)].boxed()
 }
 
-/// A frame and where it goes.
-pub(super) fn frame(options: Options) -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
+/// A frame and where it goes. It is mostly about the theme.
+pub(super) fn frame(theme: Theme) -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
     let directed = prop_oneof![Just(FrameDirection::Out), Just(FrameDirection::In)];
     (
         directed,
         option::weighted(0.3, (some(pool::MACS), some(pool::MACS))),
-        content(options.focus),
-        tags(options.focus),
+        content(theme),
+        tags(theme),
     )
         .prop_flat_map(|(direction, macs, (group, ethertype, payload), tags)| {
             let (source, destination) = macs.unwrap_or(match direction {
@@ -41,14 +40,13 @@ pub(super) fn frame(options: Options) -> BoxedStrategy<(FrameDirection, Vec<u8>)
         .boxed()
 }
 
-fn tags(focus: Option<Protocol>) -> BoxedStrategy<Vec<(u16, u16)>> {
-    let untagged = if focus == Some(Protocol::Vlan) { 1 } else { 8 };
+fn tags(theme: Theme) -> BoxedStrategy<Vec<(u16, u16)>> {
     let kinds = prop_oneof![4 => Just(0x8100_u16), 1 => Just(0x88a8_u16)];
     let controls =
         (some(pool::VLANS), select(vec![0_u16, 0x1000, 0xe000])).prop_map(|(a, b)| a | b);
     let tag = (kinds, controls);
     prop_oneof![
-        untagged => Just(Vec::new()),
+        if theme == Theme::Tags { 2 } else { 20 } => Just(Vec::new()),
         1 => vec(tag.clone(), 1),
         1 => vec(tag, 1..=2),
     ]
@@ -83,32 +81,25 @@ fn damaged(frame: Vec<u8>) -> BoxedStrategy<Vec<u8>> {
 /// A destination that the content asks for, ethertype and payload.
 type Content = (Option<MacAddr>, u16, Vec<u8>);
 
-/// Content of any kind, or of the kind that `focus` matches.
-fn content(focus: Option<Protocol>) -> BoxedStrategy<Content> {
+fn content(theme: Theme) -> BoxedStrategy<Content> {
     let plain = |ethertype: u16, payload: BoxedStrategy<Vec<u8>>| {
         payload
             .prop_map(move |payload| (None, ethertype, payload))
             .boxed()
     };
     let junk = vec(any::<u8>(), 0..=48).boxed();
-    let number = focus.and_then(Protocol::ip_protocol);
-    match (focus, focus.and_then(Protocol::family)) {
-        (_, Some(Family::V4)) => return plain(0x0800, v4(number)),
-        (_, Some(Family::V6)) => return plain(0x86dd, v6(number)),
-        (Some(Protocol::Ip), _) => return plain(0x0800, v4(None)),
-        // Of whose attributes four are about ICMPv6.
-        (Some(Protocol::Ipv6), _) => return plain(0x86dd, v6(Some(58))),
-        (Some(Protocol::Arp), _) => return plain(0x0806, arp()),
-        (Some(Protocol::Rarp), _) => return plain(0x8035, arp()),
-        (Some(Protocol::Stp), _) => return bpdu(),
-        _ => {}
-    }
+    let weight = |usual: u32, themes: &[Theme]| match theme {
+        Theme::Any => usual,
+        theme if themes.contains(&theme) => 40,
+        _ => 1,
+    };
     prop_oneof![
-        10 => plain(0x0800, v4(None)),
-        7 => plain(0x86dd, v6(None)),
-        4 => plain(0x0806, arp()),
-        2 => plain(0x8035, arp()),
-        2 => bpdu(),
+        weight(10, &[Theme::Ipv4, Theme::InetV4]) => plain(0x0800, v4()),
+        weight(1, &[]) => plain(0x0800, dhcp()),
+        weight(7, &[Theme::Ipv6, Theme::InetV6]) => plain(0x86dd, v6()),
+        weight(4, &[Theme::Arp]) => plain(0x0806, arp()),
+        weight(2, &[Theme::Arp]) => plain(0x8035, arp()),
+        weight(2, &[Theme::Tags]) => bpdu(),
         1 => (select(pool::ETHERTYPES), junk.clone()).prop_map(|(e, p)| (None, e, p)),
         1 => junk.prop_map(|payload| (None, payload.len() as u16, payload)),
     ]
@@ -189,14 +180,14 @@ fn fragments() -> BoxedStrategy<(u16, bool)> {
     .boxed()
 }
 
-fn v4(wanted: Option<u8>) -> BoxedStrategy<Vec<u8>> {
+fn v4() -> BoxedStrategy<Vec<u8>> {
     (
         (some(pool::IPV4), some(pool::IPV4)),
         some(pool::TRAFFIC_CLASSES),
         some(pool::IDS),
         fragments(),
         prop_oneof![8 => Just(0_usize), 1 => select(vec![4_usize, 40])],
-        upper_layer(false, wanted),
+        transport(false, true),
     )
         .prop_map(
             |(ends, tos, id, (offset, more), options, (protocol, payload))| {
@@ -218,12 +209,36 @@ fn v4(wanted: Option<u8>) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-fn v6(wanted: Option<u8>) -> BoxedStrategy<Vec<u8>> {
+/// A DHCP request or answer.
+fn dhcp() -> BoxedStrategy<Vec<u8>> {
+    let (vm, server) = (pool::IPV4[0], pool::IPV4[1]);
+    let nobody = Ipv4Addr::UNSPECIFIED;
+    let everybody = Ipv4Addr::BROADCAST;
+    select(vec![
+        (nobody, everybody, (68, 67)),
+        (vm, everybody, (68, 67)),
+        (vm, server, (68, 67)),
+        (server, everybody, (67, 68)),
+        (server, vm, (67, 68)),
+    ])
+    .prop_map(|(source, destination, (from, to))| {
+        Ipv4 {
+            source,
+            destination,
+            protocol: 17,
+            ..Ipv4::default()
+        }
+        .packet(&wire::udp(from, to, b"dhcp"))
+    })
+    .boxed()
+}
+
+fn v6() -> BoxedStrategy<Vec<u8>> {
     (
         (some(pool::IPV6), some(pool::IPV6)),
         some(pool::TRAFFIC_CLASSES),
         extensions(),
-        upper_layer(true, wanted),
+        transport(true, true),
     )
         .prop_map(
             |((source, destination), traffic_class, extensions, (protocol, payload))| {
@@ -259,32 +274,6 @@ fn extensions() -> BoxedStrategy<Vec<Extension>> {
         1 => (6_usize..=10).prop_map(|count| vec![Extension::Options(60, 1); count]),
     ]
     .boxed()
-}
-
-/// A protocol and its bytes, mostly of the wanted protocol.
-fn upper_layer(v6: bool, wanted: Option<u8>) -> BoxedStrategy<(u8, Vec<u8>)> {
-    let Some(wanted) = wanted else {
-        return transport(v6, true);
-    };
-    let ports = || (some(pool::PORTS), some(pool::PORTS));
-    let whole = match wanted {
-        6 => (ports(), tcp_flags(), tcp_options())
-            .prop_map(|((from, to), flags, options)| wire::tcp(from, to, flags, &options))
-            .boxed(),
-        17 => ports()
-            .prop_map(|(from, to)| wire::udp(from, to, b""))
-            .boxed(),
-        132 => ports().prop_map(|(from, to)| wire::sctp(from, to)).boxed(),
-        1 => icmp(1, pool::ICMP_TYPES, v6, true)
-            .prop_map(|(_, bytes)| bytes)
-            .boxed(),
-        58 => icmp(58, pool::ICMPV6_TYPES, v6, true)
-            .prop_map(|(_, bytes)| bytes)
-            .boxed(),
-        _ => vec(any::<u8>(), 0..=24).boxed(),
-    };
-    let wanted = whole.prop_map(move |bytes| (wanted, bytes));
-    prop_oneof![3 => wanted, 1 => transport(v6, true)].boxed()
 }
 
 /// A protocol and its bytes, at times cut off inside the packet. `quotes` allows ICMP errors.
@@ -349,7 +338,8 @@ fn icmp(
     } else {
         Just(Vec::new()).boxed()
     };
-    (some(kinds), some(pool::ICMP_CODES), some(pool::IDS), body)
+    let kind = prop_oneof![some(kinds), select(kinds)];
+    (kind, some(pool::ICMP_CODES), some(pool::IDS), body)
         .prop_map(move |(kind, code, id, body)| {
             let [high, low] = id.to_be_bytes();
             (protocol, wire::icmp(kind, code, [high, low, 0, 0], &body))

@@ -1,3 +1,6 @@
-//! Tests of the attribute table and of the spellings of values.
+//! Tests of the parser: values, documents, every kind of finding, and any text at all.
 
+mod any;
+mod bindings;
+mod findings;
 mod values;
