@@ -91,7 +91,7 @@ fn icmp_type_and_code_are_negated_as_a_unit_and_go_one_way() {
         inet(&compiled, FrameDirection::Out),
         [
             "drop if EtherType 0x0800 and protocol 1 and ICMP type not 8",
-            "drop if EtherType 0x0800 and protocol 1 and ICMP type 8 and ICMP code not 0",
+            "drop if EtherType 0x0800 and protocol 1 and ICMP type 8 and ICMP code 1-255",
             "drop if EtherType 0x0800 and protocol 1 and ICMP type 3 and ICMP code not 4",
         ]
     );
