@@ -48,6 +48,13 @@ fn spans_are_exact() {
 }
 
 #[test]
+fn text_that_is_blank_only_elsewhere_has_a_place() {
+    let text = "<a> \u{a0}<b/>\u{85} </a>";
+    let root = parse(text).0.unwrap();
+    assert_eq!(at(text, root.text_span.unwrap()), "\u{a0}<b/>\u{85}");
+}
+
+#[test]
 fn values_are_decoded() {
     let text = "<a b='&lt;&gt;&amp;&quot;&apos;&#65;&#x1F600; \r\n\t.&#10;'/>";
     assert_eq!(
@@ -106,6 +113,18 @@ fn errors_have_positions_and_the_rest_is_read() {
             &[(C::RepeatedXmlAttribute, "x")],
             &["b"],
         ),
+        // Blanks elsewhere, but not in XML; and decoded text is longer or shorter than it looks.
+        (
+            "<a/>\u{85}\u{a0}",
+            &[(Code::MalformedXml, "\u{85}\u{a0}")],
+            &[],
+        ),
+        (
+            "<a/><![CDATA[ éé ]]>",
+            &[(Code::MalformedXml, "<![CDATA[ éé ]]>")],
+            &[],
+        ),
+        ("<a/>&#233;", &[(Code::MalformedXml, "&#233;")], &[]),
         ("<a>]]><b/></a>", &[(C::MalformedXml, "]]>")], &["b"]),
         ("<a><1/><b/></a>", &[(C::MalformedXml, "1")], &["1", "b"]),
         ("<a>\u{1}<b/></a>", &[(C::MalformedXml, "\u{1}")], &["b"]),
