@@ -1,4 +1,5 @@
-//! Builds the TC program with the eBPF toolchain and leaves it in `OUT_DIR/nwfilter.o`.
+//! Builds the TC program with the eBPF toolchain and leaves it in `OUT_DIR/nwfilter.o`, and that of
+//! the benchmarks in `OUT_DIR/baseline.o`.
 //!
 //! Every build of this workspace shares one build of the program, in `ebpf` of the target
 //! directory: neither profile nor features nor flags of the host's side change it.
@@ -89,9 +90,12 @@ fn build() -> Result<(), Box<dyn Error>> {
         // What the compiler wrote on our standard error is shown when this script fails.
         process::exit(1);
     }
-    let object = target_dir.join(TARGET).join("release/nwfilter");
-    fs::copy(&object, out_dir.join("nwfilter.o"))
-        .map_err(|error| format!("cannot copy {}: {error}", object.display()))?;
+    for program in ["nwfilter", "baseline"] {
+        let object = target_dir.join(TARGET).join("release").join(program);
+        fs::copy(&object, out_dir.join(program).with_extension("o"))
+            .map_err(|error| format!("cannot copy {}: {error}", object.display()))?;
+    }
+    println!("cargo::metadata=OBJECTS={}", out_dir.display());
     Ok(())
 }
 

@@ -10,14 +10,16 @@ pub const ABI_VERSION: u32 = 1;
 pub mod names {
     /// [`super::Global`] by [`super::Global`] index.
     pub const GLOBALS: &str = "GLOBALS";
-    /// [`super::PortIndex`] by interface index modulo [`super::PORT_INDEX_LEN`].
-    pub const PORT_INDEX: &str = "PORT_INDEX";
-    /// Port number by interface index, for those that collide in the above.
+    /// Port number by interface index, for ports whose number is not their interface index modulo
+    /// [`super::MAX_PORTS`].
     pub const PORT_HASH: &str = "PORT_HASH";
     /// [`super::PortRecord`] by `2 * port + generation & 1`.
     pub const PORTS: &str = "PORTS";
-    /// Arrays of [`crate::Page`] by image number.
+    /// Arrays of one [`crate::Page`], the first of an image, by image number.
     pub const IMAGES: &str = "IMAGES";
+    /// Arrays of the further pages of an image, by image number. Apart from the first pages, because
+    /// the kernel looks faster into arrays that all have the same length.
+    pub const PAGES: &str = "PAGES";
     /// [`super::Counter`]s; each port has a run of them.
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`super::DropEvent`]s.
@@ -30,9 +32,7 @@ pub mod names {
     pub const PROGRAM_OUT: &str = "nwfilter_out";
 }
 
-/// Length of the direct-mapped table of interface indices; a power of two.
-pub const PORT_INDEX_LEN: usize = 16384;
-/// Most ports at a time.
+/// Most ports at a time; a power of two.
 pub const MAX_PORTS: usize = 4096;
 /// Most images at a time.
 pub const MAX_IMAGES: usize = 4096;
@@ -64,16 +64,6 @@ pub enum Global {
 
 /// Number of global words.
 pub const GLOBAL_COUNT: usize = 4;
-
-/// Which port an interface is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[repr(C)]
-pub struct PortIndex {
-    /// Interface index; 0 for none.
-    pub ifindex: u32,
-    /// Port number.
-    pub port: u32,
-}
 
 /// A value of a port for nodes to compare with: matches when `field & mask == value`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -162,6 +152,12 @@ impl Fault {
     }
 }
 
+impl core::fmt::Display for Fault {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A dropped frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(C)]
@@ -212,12 +208,10 @@ impl DropEvent {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Counter, DropEvent, PortIndex, PortRecord, Slot};
+    use super::{Counter, DropEvent, PortRecord, Slot};
 
     // SAFETY: `repr(C)`, only integers, and no padding: the sizes asserted below are the sums of the
     // sizes of the fields.
-    unsafe impl aya::Pod for PortIndex {}
-    // SAFETY: as above.
     unsafe impl aya::Pod for Slot {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PortRecord {}
@@ -228,7 +222,7 @@ mod user {
 }
 
 const _: () = {
-    assert!(size_of::<PortIndex>() == 8);
+    assert!(MAX_PORTS.is_power_of_two());
     assert!(size_of::<PortRecord>() == 32 + SLOTS * 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);

@@ -137,6 +137,20 @@ fn walk<I: Pages + ?Sized>(
     record: &PortRecord,
 ) -> NodeRef {
     let mut node = root;
+    // Most frames are through after two or three of the plainest nodes: calling back and forth for
+    // those would take longer than the tests themselves.
+    for _ in 0..QUICK_STEPS {
+        if node.is_leaf() {
+            return node;
+        }
+        match quick_step(first, node, fields, &record.slots) {
+            Some(next) => node = next,
+            None => break,
+        }
+    }
+    if node.is_leaf() {
+        return node;
+    }
     image.repeat(MAX_STEPS as u32, || {
         if node.is_leaf() {
             return false;
@@ -154,6 +168,35 @@ fn walk<I: Pages + ?Sized>(
         true
     });
     node
+}
+
+/// Steps that [`walk`] takes before it begins the loop.
+const QUICK_STEPS: usize = 4;
+
+/// Takes the test of a node in the first page that compares with one value; `None` for others.
+#[inline(always)]
+fn quick_step(
+    first: &Page,
+    node: NodeRef,
+    fields: &Fields,
+    slots: &[Slot; SLOTS],
+) -> Option<NodeRef> {
+    let at = node.0 as usize;
+    if at >= PAGE_WORDS {
+        return None;
+    }
+    let head = word(first, at);
+    let argument = head >> 16;
+    let value = fields[(head >> 8) as usize % FIELD_WORDS];
+    let (equal, children) = match head & 0xff {
+        kind::EQUAL32 => (value == u64::from(word(first, at + 1)), at + 2),
+        kind::SLOTS if argument >> 8 == 1 => {
+            let slot = &slots[argument as usize % SLOTS];
+            (value & slot.mask == slot.value, at + 1)
+        }
+        _ => return None,
+    };
+    Some(NodeRef(word(first, children + usize::from(!equal))))
 }
 
 #[inline(always)]

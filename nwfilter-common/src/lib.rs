@@ -13,8 +13,8 @@ mod parse;
 
 pub use abi::{
     ABI_VERSION, Counter, DropEvent, EVENTS_BYTES, FAULT_COUNTERS, Fault, GLOBAL_COUNT, Global,
-    MAX_COUNTERS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN, PORT_INDEX_LEN, PortIndex, PortRecord,
-    SLOTS, SNAPSHOT_LEN, Slot, names,
+    MAX_COUNTERS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN, PortRecord, SLOTS, SNAPSHOT_LEN, Slot,
+    names,
 };
 pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 pub use engine::{Pages, Verdict, decide};

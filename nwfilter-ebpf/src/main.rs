@@ -3,11 +3,6 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
-#![expect(
-    missing_docs,
-    unreachable_pub,
-    reason = "what the `classifier` macro makes of the entry points"
-)]
 
 mod maps;
 mod packet;
@@ -30,13 +25,13 @@ use crate::{
 
 /// Frames that enter the VM: TC egress of its port.
 #[classifier]
-pub fn nwfilter_in(ctx: TcContext) -> i32 {
+fn nwfilter_in(ctx: TcContext) -> i32 {
     classify(&ctx, FrameDirection::In)
 }
 
 /// Frames that leave the VM: TC ingress of its port.
 #[classifier]
-pub fn nwfilter_out(ctx: TcContext) -> i32 {
+fn nwfilter_out(ctx: TcContext) -> i32 {
     classify(&ctx, FrameDirection::Out)
 }
 

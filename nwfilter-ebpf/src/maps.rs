@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use nwfilter_common::{
     Counter, DropEvent, EVENTS_BYTES, Fields, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, PORT_INDEX_LEN, Page, Pages, PortIndex, PortRecord,
+    MAX_PORTS, Page, Pages, PortRecord,
 };
 
 use crate::packet::SkBuff;
@@ -21,13 +21,13 @@ const INNER_MAP: usize = 1 << 12;
 #[btf_map]
 static GLOBALS: Array<u64, GLOBAL_COUNT> = Array::new();
 #[btf_map]
-static PORT_INDEX: Array<PortIndex, PORT_INDEX_LEN> = Array::new();
-#[btf_map]
 static PORT_HASH: HashMap<u32, u32, MAX_PORTS> = HashMap::new();
 #[btf_map]
 static PORTS: Array<PortRecord, { 2 * MAX_PORTS }> = Array::new();
 #[btf_map]
-static IMAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::new();
+static IMAGES: ArrayOfMaps<Array<Page, 1>, MAX_IMAGES> = ArrayOfMaps::new();
+#[btf_map]
+static PAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::new();
 #[btf_map]
 static COUNTERS: Array<Counter, MAX_COUNTERS> = Array::new();
 #[btf_map]
@@ -44,17 +44,30 @@ pub(crate) struct Port {
 /// The port behind an interface.
 #[inline(always)]
 pub(crate) fn port(ifindex: u32) -> Option<Port> {
-    let index = PORT_INDEX.get(ifindex % PORT_INDEX_LEN as u32)?;
-    let number = if index.ifindex == ifindex {
-        index.port
-    } else {
-        // SAFETY: a number that is replaced while we read it belongs to another port, whose record
-        // the check below refuses.
-        unsafe { *PORT_HASH.get(&ifindex)? }
-    };
-    let generation = *GLOBALS.get(Global::Generation as u32)? as u32 & 1;
-    let record = PORTS.get(number * 2 + generation)?;
+    // Nearly always the port has the number that its interface index asks for.
+    let number = ifindex % MAX_PORTS as u32;
+    let record = record(number)?;
+    if record.ifindex == ifindex {
+        return Some(Port { number, record });
+    }
+    elsewhere(ifindex)
+}
+
+/// A port whose number was taken.
+#[inline(always)]
+fn elsewhere(ifindex: u32) -> Option<Port> {
+    // SAFETY: a number that is replaced while we read it belongs to another port, whose record the
+    // check below refuses.
+    let number = unsafe { *PORT_HASH.get(ifindex)? };
+    let record = record(number)?;
     (record.ifindex == ifindex).then_some(Port { number, record })
+}
+
+/// The record of a port that holds now.
+#[inline(always)]
+fn record(number: u32) -> Option<&'static PortRecord> {
+    let generation = *GLOBALS.get(Global::Generation as u32)? as u32 & 1;
+    PORTS.get(number * 2 + generation)
 }
 
 /// An image by its number.
@@ -63,7 +76,10 @@ pub(crate) struct Image(pub(crate) u32);
 impl Pages for Image {
     #[inline(always)]
     fn page(&self, number: u32) -> Option<&Page> {
-        IMAGES.get_value(self.0, &number)
+        match number.checked_sub(1) {
+            None => IMAGES.get_value(self.0, &0),
+            Some(further) => PAGES.get_value(self.0, &further),
+        }
     }
 
     #[inline(always)]

@@ -1,10 +1,17 @@
 //! A socket buffer as the engine's frame.
 
-use aya_ebpf::{bindings::__sk_buff, helpers::bpf_skb_load_bytes, programs::TcContext};
+use core::arch::asm;
+
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_skb_load_bytes, bpf_skb_pull_data},
+    programs::TcContext,
+};
 use nwfilter_common::{Packet, SNAPSHOT_LEN, Tag};
 
-/// Offsets up to here are read directly; more than any header that is not behind extension headers.
-const DIRECT: usize = 0xff;
+/// Bytes at the start of a frame that are read directly: more than all headers, unless there are
+/// IPv6 extension headers.
+const DIRECT: usize = 128;
 
 /// A frame at a TC hook.
 pub(crate) struct SkBuff<'a> {
@@ -12,9 +19,16 @@ pub(crate) struct SkBuff<'a> {
 }
 
 impl<'a> SkBuff<'a> {
+    /// Takes a frame, with what is read directly in one piece.
     #[inline(always)]
     pub(crate) fn new(ctx: &'a TcContext) -> Self {
-        Self { ctx }
+        let packet = Self { ctx };
+        let wanted = packet.len().min(DIRECT);
+        if ctx.data() + wanted > ctx.data_end() {
+            // SAFETY: a valid context. If this fails, reading fails, and the frame is short.
+            unsafe { bpf_skb_pull_data(packet.raw(), wanted as u32) };
+        }
+        packet
     }
 
     #[inline(always)]
@@ -71,15 +85,12 @@ impl Packet for SkBuff<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if offset <= DIRECT {
+        if offset + N <= DIRECT {
             let start = self.ctx.data() + offset;
-            if start + N <= self.ctx.data_end() {
-                // SAFETY: the bytes are between `data` and `data_end`, as just checked; byte arrays
-                // have no alignment.
-                return Some(unsafe { *(start as *const [u8; N]) });
-            }
+            // SAFETY: the bytes are between `data` and `data_end`, as just checked.
+            return (start + N <= self.ctx.data_end()).then(|| unsafe { load(start) });
         }
-        // Not in the linear part, or not at all.
+        // Not in the part that is in one piece.
         let mut bytes = [0; N];
         // SAFETY: the kernel writes N bytes or none.
         let status = unsafe {
@@ -105,4 +116,51 @@ impl Packet for SkBuff<'_> {
             tci: tci as u16,
         })
     }
+}
+
+/// Reads `N` bytes in pieces as large as possible. The compiler would read byte by byte: it does not
+/// know that the machines which run the program take words at any address.
+///
+/// # Safety
+///
+/// The bytes are in the frame, and the verifier can tell.
+#[inline(always)]
+unsafe fn load<const N: usize>(start: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut at = 0;
+    while at + 8 <= N {
+        let word: u64;
+        // SAFETY: see above; a load has no other effect.
+        unsafe {
+            asm!("{0} = *(u64 *)({1} + 0)", out(reg) word, in(reg) start + at,
+                options(pure, readonly, nostack));
+        }
+        bytes[at..at + 8].copy_from_slice(&word.to_ne_bytes());
+        at += 8;
+    }
+    if at + 4 <= N {
+        let word: u64;
+        // SAFETY: as above.
+        unsafe {
+            asm!("{0} = *(u32 *)({1} + 0)", out(reg) word, in(reg) start + at,
+                options(pure, readonly, nostack));
+        }
+        bytes[at..at + 4].copy_from_slice(&(word as u32).to_ne_bytes());
+        at += 4;
+    }
+    if at + 2 <= N {
+        let word: u64;
+        // SAFETY: as above.
+        unsafe {
+            asm!("{0} = *(u16 *)({1} + 0)", out(reg) word, in(reg) start + at,
+                options(pure, readonly, nostack));
+        }
+        bytes[at..at + 2].copy_from_slice(&(word as u16).to_ne_bytes());
+        at += 2;
+    }
+    if at < N {
+        // SAFETY: as above.
+        bytes[at] = unsafe { *((start + at) as *const u8) };
+    }
+    bytes
 }

@@ -1,6 +1,7 @@
 //! Harness of the tests: frames, network namespaces, ports; an independent judge of filters, and
 //! filters and frames to judge.
 
+pub mod bind;
 pub mod frame;
 pub mod generate;
 pub mod judge;

@@ -1,18 +1,16 @@
-//! Makes frames byte by byte, with right lengths and checksums. Whoever wants them wrong changes
-//! the bytes afterwards.
+//! Short forms of [`crate::frame`] for tables and generators of frames: payloads are bytes, so that
+//! they can be cut, nested and fragmented, and headers have defaults. Lengths and checksums are right;
+//! whoever wants them wrong changes the bytes afterwards.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nwfilter_common::MacAddr;
 
+use crate::frame::{self, BpduKind, Ethernet, Pseudo, Segment, internet_checksum};
+
 /// An Ethernet frame. `ethertype` may be the length of an 802.3 frame.
 pub fn ethernet(destination: MacAddr, source: MacAddr, ethertype: u16, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(14 + payload.len());
-    frame.extend(destination.0);
-    frame.extend(source.0);
-    frame.extend(ethertype.to_be_bytes());
-    frame.extend(payload);
-    frame
+    Ethernet::new(source, destination).frame(ethertype, payload)
 }
 
 /// The frame with one more VLAN tag outside: `kind` is the tag's ethertype (0x8100 or 0x88a8),
@@ -61,17 +59,18 @@ impl Default for Arp {
 impl Arp {
     /// 28 bytes.
     pub fn bytes(&self) -> Vec<u8> {
-        [
-            &self.hardware.to_be_bytes()[..],
-            &self.protocol.to_be_bytes(),
-            &[self.lengths.0, self.lengths.1],
-            &self.opcode.to_be_bytes(),
-            &self.sender_mac.0,
-            &self.sender_ip.octets(),
-            &self.target_mac.0,
-            &self.target_ip.octets(),
-        ]
-        .concat()
+        frame::Arp {
+            hardware: self.hardware,
+            protocol: self.protocol,
+            hardware_length: Some(self.lengths.0),
+            protocol_length: Some(self.lengths.1),
+            ..frame::Arp::new(
+                self.opcode,
+                (self.sender_mac, self.sender_ip),
+                (self.target_mac, self.target_ip),
+            )
+        }
+        .bytes()
     }
 }
 
@@ -97,17 +96,26 @@ pub struct Bpdu {
 impl Bpdu {
     /// LLC header and BPDU: 38 bytes, of a topology change notification 7.
     pub fn bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0x42, 0x42, 0x03, 0, 0, 0, self.kind];
-        if self.kind != 128 {
-            bytes.push(self.flags);
-            bytes.extend(self.root.0.to_be_bytes());
-            bytes.extend(self.root.1.0);
-            bytes.extend(self.root_cost.to_be_bytes());
-            bytes.extend(self.sender.0.to_be_bytes());
-            bytes.extend(self.sender.1.0);
-            bytes.extend(self.port.to_be_bytes());
-            bytes.extend(self.timers.into_iter().flat_map(u16::to_be_bytes));
-        }
+        let [message_age, max_age, hello_time, forward_delay] = self.timers;
+        let bpdu = frame::Bpdu {
+            kind: match self.kind {
+                128 => BpduKind::TopologyChange,
+                _ => BpduKind::Config,
+            },
+            flags: self.flags,
+            root_priority: self.root.0,
+            root_address: self.root.1,
+            root_cost: self.root_cost,
+            sender_priority: self.sender.0,
+            sender_address: self.sender.1,
+            port: self.port,
+            message_age,
+            max_age,
+            hello_time,
+            forward_delay,
+        };
+        let mut bytes = [&[0x42, 0x42, 3], &bpdu.bytes()[..]].concat();
+        bytes[6] = self.kind;
         bytes
     }
 }
@@ -151,27 +159,20 @@ impl Default for Ipv4 {
 impl Ipv4 {
     /// The packet. The checksum of a whole transport header in `payload` is set.
     pub fn packet(&self, payload: &[u8]) -> Vec<u8> {
-        let words = 5 + self.options.len().div_ceil(4);
-        let total = words * 4 + payload.len();
-        let fragment = u16::from(self.more) << 13 | self.offset & 0x1fff;
-        let mut packet = vec![0x40 | words as u8, self.tos];
-        packet.extend((total as u16).to_be_bytes());
-        packet.extend(self.id.to_be_bytes());
-        packet.extend(fragment.to_be_bytes());
-        packet.extend([64, self.protocol, 0, 0]);
-        packet.extend(self.source.octets());
-        packet.extend(self.destination.octets());
-        packet.extend(&self.options);
-        packet.resize(words * 4, 0);
-        let sum = checksum(&packet);
-        packet[10..12].copy_from_slice(&sum.to_be_bytes());
-        let mut payload = payload.to_vec();
-        if fragment == 0 {
-            let ends = (self.source.into(), self.destination.into());
-            set_checksum(ends, self.protocol, &mut payload);
+        let is_fragment = self.more || self.offset > 0;
+        frame::Ipv4 {
+            type_of_service: self.tos,
+            identification: self.id,
+            more_fragments: self.more,
+            fragment_offset: self.offset,
+            options: self.options.clone(),
+            ..frame::Ipv4::new(self.source, self.destination)
         }
-        packet.extend(payload);
-        packet
+        .packet(&Payload {
+            protocol: self.protocol,
+            bytes: payload,
+            is_fragment,
+        })
     }
 }
 
@@ -222,55 +223,46 @@ impl Default for Ipv6 {
 impl Ipv6 {
     /// The packet. The checksum of a whole transport header in `payload` is set.
     pub fn packet(&self, payload: &[u8]) -> Vec<u8> {
-        let number = |extension: &Extension| match extension {
-            Extension::Options(number, _) => *number,
-            Extension::Fragment { .. } => 44,
-        };
-        let mut body = Vec::new();
-        for (index, extension) in self.extensions.iter().enumerate() {
-            let next = self.extensions.get(index + 1).map_or(self.protocol, number);
-            match *extension {
-                Extension::Options(_, eights) => {
-                    let length = usize::from(eights.clamp(1, 256)) * 8;
-                    let start = body.len();
-                    body.extend([next, (length / 8 - 1) as u8]);
-                    // PadN options, each of at most 255 bytes; a routing header takes any filling.
-                    while body.len() < start + length {
-                        match start + length - body.len() {
-                            1 => body.push(0),
-                            rest => {
-                                let filling = (rest - 2).min(253);
-                                body.extend([1, filling as u8]);
-                                body.resize(body.len() + filling, 0);
-                            }
-                        }
-                    }
-                }
-                Extension::Fragment { offset, more, id } => {
-                    body.extend([next, 0]);
-                    body.extend((offset << 3 | u16::from(more)).to_be_bytes());
-                    body.extend(id.to_be_bytes());
-                }
-            }
-        }
         let is_fragment = self.extensions.iter().any(|extension| {
             matches!(extension, Extension::Fragment { offset, more, .. } if *offset > 0 || *more)
         });
-        let mut payload = payload.to_vec();
-        if !is_fragment {
-            let ends = (self.source.into(), self.destination.into());
-            set_checksum(ends, self.protocol, &mut payload);
+        frame::Ipv6 {
+            traffic_class: self.traffic_class,
+            extensions: self
+                .extensions
+                .iter()
+                .map(|extension| extension.header())
+                .collect(),
+            ..frame::Ipv6::new(self.source, self.destination)
         }
-        body.extend(payload);
+        .packet(&Payload {
+            protocol: self.protocol,
+            bytes: payload,
+            is_fragment,
+        })
+    }
+}
 
-        let class = self.traffic_class;
-        let mut packet = vec![0x60 | class >> 4, class << 4, 0, 0];
-        packet.extend((body.len() as u16).to_be_bytes());
-        packet.extend([self.extensions.first().map_or(self.protocol, number), 64]);
-        packet.extend(self.source.octets());
-        packet.extend(self.destination.octets());
-        packet.extend(body);
-        packet
+impl Extension {
+    fn header(self) -> frame::Extension {
+        match self {
+            Self::Options(number, eights) => {
+                let length = usize::from(eights.clamp(1, 256)) * 8;
+                let mut bytes = vec![0, (length / 8 - 1) as u8];
+                // PadN options of at most 255 bytes; a routing header takes any filling.
+                while bytes.len() < length {
+                    let filling = (length - bytes.len()).saturating_sub(2).min(253);
+                    bytes.extend([1, filling as u8]);
+                    bytes.resize((bytes.len() + filling).min(length), 0);
+                }
+                frame::Extension::Raw(number, bytes)
+            }
+            Self::Fragment { offset, more, id } => frame::Extension::Fragment {
+                offset,
+                more,
+                identification: id,
+            },
+        }
     }
 }
 
@@ -278,24 +270,10 @@ impl Ipv6 {
 pub fn tcp(source: u16, destination: u16, flags: u8, options: &[u8]) -> Vec<u8> {
     let words = 5 + options.len().div_ceil(4);
     let mut segment = ports(source, destination);
-    segment.extend([
-        0,
-        0,
-        0,
-        1,
-        0,
-        0,
-        0,
-        0,
-        (words << 4) as u8,
-        flags,
-        0xff,
-        0xff,
-        0,
-        0,
-        0,
-        0,
-    ]);
+    segment.extend(1_u32.to_be_bytes()); // sequence
+    segment.extend(0_u32.to_be_bytes()); // acknowledgment
+    segment.extend([(words << 4) as u8, flags]);
+    segment.extend([0xff, 0xff, 0, 0, 0, 0]); // window, checksum, urgent
     segment.extend(options);
     segment.resize(words * 4, 0);
     segment
@@ -329,49 +307,43 @@ fn ports(source: u16, destination: u16) -> Vec<u8> {
     [source.to_be_bytes(), destination.to_be_bytes()].concat()
 }
 
-/// Sets the checksum in a transport header that has one over pseudo header and payload.
-fn set_checksum((source, destination): (IpAddr, IpAddr), protocol: u8, payload: &mut [u8]) {
-    let is_v4 = source.is_ipv4();
-    let (at, length) = match protocol {
-        1 if is_v4 => (2, 8),
-        6 => (16, 20),
-        17 => (6, 8),
-        58 if !is_v4 => (2, 8),
-        _ => return,
-    };
-    if payload.len() < length {
-        return;
-    }
-    payload[at..at + 2].fill(0);
-    let mut summed = Vec::new();
-    if protocol != 1 {
-        for address in [source, destination] {
-            match address {
-                IpAddr::V4(address) => summed.extend(address.octets()),
-                IpAddr::V6(address) => summed.extend(address.octets()),
-            }
-        }
-        summed.extend((payload.len() as u32).to_be_bytes());
-        summed.extend([0, 0, 0, protocol]);
-    }
-    summed.extend(&*payload);
-    let sum = match checksum(&summed) {
-        0 if protocol == 17 => 0xffff,
-        sum => sum,
-    };
-    payload[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+/// What an IP packet carries.
+struct Payload<'a> {
+    protocol: u8,
+    bytes: &'a [u8],
+    is_fragment: bool,
 }
 
-/// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> u16 {
-    let mut sum: u32 = bytes
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
+impl Segment for Payload<'_> {
+    fn protocol(&self) -> u8 {
+        self.protocol
     }
-    !(sum as u16)
+
+    fn bytes(&self, pseudo: &Pseudo) -> Vec<u8> {
+        let mut bytes = self.bytes.to_vec();
+        let at = match (self.protocol, pseudo) {
+            (1, Pseudo::V4(..)) | (58, Pseudo::V6(..)) if bytes.len() >= 8 => 2,
+            (6, _) if bytes.len() >= 20 => 16,
+            (17, _) if bytes.len() >= 8 => 6,
+            _ => return bytes,
+        };
+        if self.is_fragment {
+            return bytes;
+        }
+        bytes[at..at + 2].fill(0);
+        let sum = match self.protocol {
+            1 => internet_checksum(&[&bytes]),
+            protocol => pseudo.checksum(protocol, &bytes, bytes.len()),
+        };
+        // UDP has no checksum 0.
+        let sum = if sum == 0 && self.protocol == 17 {
+            0xffff
+        } else {
+            sum
+        };
+        bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
+        bytes
+    }
 }
 
 #[cfg(test)]
@@ -385,15 +357,17 @@ mod tests {
             ..Ipv4::default()
         }
         .packet(&udp(1, 2, b"odd"));
-        assert_eq!(checksum(&packet[..20]), 0);
-        let pseudo = [&packet[12..20], &[0, 17, 0, 11]].concat();
-        assert_eq!(checksum(&[&pseudo[..], &packet[20..]].concat()), 0);
+        assert_eq!(internet_checksum(&[&packet[..20]]), 0);
+        assert_eq!(
+            internet_checksum(&[&packet[12..20], &[0, 17, 0, 11], &packet[20..]]),
+            0
+        );
         let ping = Ipv4 {
             protocol: 1,
             ..Ipv4::default()
         }
         .packet(&icmp(8, 0, [0; 4], b"x"));
-        assert_eq!(checksum(&ping[20..]), 0);
+        assert_eq!(internet_checksum(&[&ping[20..]]), 0);
     }
 
     #[test]

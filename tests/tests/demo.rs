@@ -60,6 +60,32 @@ fn without_a_filter_every_frame_arrives() {
 }
 
 #[test]
+fn clean_traffic_does_to_every_frame_what_it_should() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let output = run(&["--once", "--json"]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for frame in document["frames"].as_array().unwrap() {
+        assert_eq!(frame["seen"], frame["expected"], "{frame}");
+        // The rule that the engine names in userspace is the one that counted in the kernel.
+        let counted = frame["counted"].as_array().unwrap();
+        assert!(
+            counted
+                .iter()
+                .any(|moved| moved["counter"]["rule"] == frame["rule"]),
+            "{frame}"
+        );
+    }
+    assert!(left_behind().is_empty());
+}
+
+#[test]
 fn signals_end_it_and_take_the_network_along() {
     if !need::met(&NEEDS) {
         return;

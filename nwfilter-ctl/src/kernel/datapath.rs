@@ -122,26 +122,29 @@ impl Datapath {
 
     /// Takes over the ports that the maps know.
     fn adopt(&mut self) -> Result<(), KernelError> {
-        for index in self.tables.indexed()? {
-            let record = self.tables.record(index.port, self.generation)?;
-            let name = sys::ifname(index.ifindex);
-            let Some(name) = name.filter(|_| record.ifindex == index.ifindex) else {
-                // The device is gone, or we were stopped while binding it.
-                self.tables.unindex(index.ifindex)?;
-                self.clear_records(index.port)?;
+        for number in 0..MAX_PORTS as u32 {
+            let record = self.tables.record(number, self.generation)?;
+            if record.ifindex == 0 {
                 continue;
-            };
+            }
             let state = PortState {
-                ifindex: index.ifindex,
-                number: index.port,
+                ifindex: record.ifindex,
+                number,
                 record,
+            };
+            let Some(name) = sys::ifname(record.ifindex) else {
+                // The device is gone.
+                self.remove_records(&state)?;
+                continue;
             };
             if record.flags & PortRecord::READY != 0
                 && let Some(words) = self.tables.image(record.image)?
             {
                 self.images.insert(words, record.image);
             }
-            self.attach(&name, index.ifindex)?;
+            // As if it had just been written: we may have been stopped in between.
+            self.tables.index(record.ifindex, number)?;
+            self.attach(&name, record.ifindex)?;
             self.stale.insert(name.clone());
             self.ports.insert(name, state);
         }
@@ -237,7 +240,7 @@ impl Datapath {
         };
         let number = match known {
             Some(known) => known.number,
-            None => self.allocate_port(planned)?,
+            None => self.allocate_port(ifindex, planned)?,
         };
         let mut record = PortRecord {
             ifindex,
@@ -288,9 +291,15 @@ impl Datapath {
         Ok(number)
     }
 
-    fn allocate_port(&self, planned: &[(String, PortState)]) -> Result<u32, KernelError> {
+    fn allocate_port(
+        &self,
+        ifindex: u32,
+        planned: &[(String, PortState)],
+    ) -> Result<u32, KernelError> {
         let used: BTreeSet<u32> = self.states(planned).map(|state| state.number).collect();
-        (0..MAX_PORTS as u32)
+        [tables::natural_number(ifindex)]
+            .into_iter()
+            .chain(0..MAX_PORTS as u32)
             .find(|number| !used.contains(number))
             .ok_or(KernelError::Full {
                 what: "another port",

@@ -15,10 +15,10 @@ const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwf
 
 const MAPS: [&str; 8] = [
     names::GLOBALS,
-    names::PORT_INDEX,
     names::PORT_HASH,
     names::PORTS,
     names::IMAGES,
+    names::PAGES,
     names::COUNTERS,
     names::EVENTS,
     names::SCRATCH,

@@ -5,7 +5,7 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError},
 };
 use nwfilter_common::{
-    Counter, Global, MAX_COUNTERS, PORT_INDEX_LEN, Page, PortIndex, PortRecord, names,
+    Counter, Global, MAX_COUNTERS, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH, names,
 };
 
 use super::KernelError;
@@ -14,13 +14,16 @@ use crate::compile::Image;
 /// `BPF_F_INNER_MAP` of `linux/bpf.h`.
 const BPF_F_INNER_MAP: u32 = 1 << 12;
 
+/// Arrays of pages by image number.
+type Inner = ArrayOfMaps<MapData, Array<MapData, Page>>;
+
 /// The maps of a loaded object.
 pub(super) struct Tables {
     globals: Array<MapData, u64>,
-    port_index: Array<MapData, PortIndex>,
     port_hash: HashMap<MapData, u32, u32>,
     ports: Array<MapData, PortRecord>,
-    images: ArrayOfMaps<MapData, Array<MapData, Page>>,
+    images: Inner,
+    pages: Inner,
     counters: Array<MapData, Counter>,
 }
 
@@ -37,10 +40,10 @@ impl Tables {
     pub(super) fn new(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self {
             globals: take(ebpf, names::GLOBALS)?,
-            port_index: take(ebpf, names::PORT_INDEX)?,
             port_hash: take(ebpf, names::PORT_HASH)?,
             ports: take(ebpf, names::PORTS)?,
             images: take(ebpf, names::IMAGES)?,
+            pages: take(ebpf, names::PAGES)?,
             counters: take(ebpf, names::COUNTERS)?,
         })
     }
@@ -55,55 +58,17 @@ impl Tables {
         self.globals.set(global as u32, value, 0).map_err(failed)
     }
 
-    /// All interfaces that have a port number.
-    pub(super) fn indexed(&self) -> Result<Vec<PortIndex>, KernelError> {
-        let mut ports = Vec::new();
-        for index in 0..PORT_INDEX_LEN as u32 {
-            let failed = KernelError::map(names::PORT_INDEX, "read");
-            let entry = self.port_index.get(&index, 0).map_err(failed)?;
-            if entry.ifindex != 0 {
-                ports.push(entry);
-            }
-        }
-        for entry in self.port_hash.iter() {
-            let (ifindex, port) = entry.map_err(KernelError::map(names::PORT_HASH, "read"))?;
-            ports.push(PortIndex { ifindex, port });
-        }
-        Ok(ports)
-    }
-
-    /// Makes an interface's port number known.
+    /// Makes the number of a port known that is not the one its interface index asks for.
     pub(super) fn index(&mut self, ifindex: u32, port: u32) -> Result<(), KernelError> {
-        let at = ifindex % PORT_INDEX_LEN as u32;
-        let present = self
-            .port_index
-            .get(&at, 0)
-            .map_err(KernelError::map(names::PORT_INDEX, "read"))?;
-        if present.ifindex == 0 || present.ifindex == ifindex {
-            let entry = PortIndex { ifindex, port };
-            self.port_index
-                .set(at, entry, 0)
-                .map_err(KernelError::map(names::PORT_INDEX, "write"))
-        } else {
-            let failed = KernelError::map(names::PORT_HASH, "write");
-            self.port_hash.insert(ifindex, port, 0).map_err(failed)
+        if port == natural_number(ifindex) {
+            return Ok(());
         }
+        let failed = KernelError::map(names::PORT_HASH, "write");
+        self.port_hash.insert(ifindex, port, 0).map_err(failed)
     }
 
-    /// Forgets an interface's port number.
+    /// Forgets what [`Tables::index`] made known.
     pub(super) fn unindex(&mut self, ifindex: u32) -> Result<(), KernelError> {
-        let at = ifindex % PORT_INDEX_LEN as u32;
-        let present = self
-            .port_index
-            .get(&at, 0)
-            .map_err(KernelError::map(names::PORT_INDEX, "read"))?;
-        if present.ifindex == ifindex {
-            let none = PortIndex::default();
-            return self
-                .port_index
-                .set(at, none, 0)
-                .map_err(KernelError::map(names::PORT_INDEX, "write"));
-        }
         match self.port_hash.remove(&ifindex) {
             Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
             Err(error) => Err(KernelError::map(names::PORT_HASH, "write")(error)),
@@ -131,29 +96,33 @@ impl Tables {
 
     /// The words of an installed image; `None` if there is none of that number.
     pub(super) fn image(&self, number: u32) -> Result<Option<Vec<u32>>, KernelError> {
-        let failed = KernelError::map(names::IMAGES, "read");
-        let pages = match self.images.get(&number, 0) {
-            Ok(pages) => pages,
-            Err(MapError::KeyNotFound) => return Ok(None),
-            Err(error) => return Err(failed(error)),
+        let Some(mut words) = read_pages(&self.images, names::IMAGES, number)? else {
+            return Ok(None);
         };
-        let mut words = Vec::new();
-        for page in 0..pages.len() {
-            words.extend_from_slice(&pages.get(&page, 0).map_err(failed)?);
+        // What follows may be left from a longer image that had this number.
+        let length = words[WORD_LENGTH] as usize;
+        if length > PAGE_WORDS
+            && let Some(further) = read_pages(&self.pages, names::PAGES, number)?
+        {
+            words.extend(further);
         }
+        words.truncate(length.next_multiple_of(PAGE_WORDS));
         Ok(Some(words))
     }
 
     /// Installs an image. Waits until no program uses what had that number before.
     pub(super) fn set_image(&mut self, number: u32, image: &Image) -> Result<(), KernelError> {
-        let failed = KernelError::map(names::IMAGES, "write");
-        let pages = image.pages();
-        let mut map: Array<MapData, Page> =
-            Array::create(pages.len() as u32, BPF_F_INNER_MAP).map_err(failed)?;
-        for (number, page) in pages.iter().enumerate() {
-            map.set(number as u32, page, 0).map_err(failed)?;
+        let (first, further) = image.pages().split_at(1);
+        if !further.is_empty() {
+            write_pages(
+                &mut self.pages,
+                names::PAGES,
+                number,
+                further,
+                BPF_F_INNER_MAP,
+            )?;
         }
-        self.images.set(number, &map, 0).map_err(failed)
+        write_pages(&mut self.images, names::IMAGES, number, first, 0)
     }
 
     pub(super) fn counter(&self, index: u32) -> Result<Counter, KernelError> {
@@ -175,4 +144,42 @@ impl Tables {
 
 const fn record_index(port: u32, generation: u64) -> u32 {
     port * 2 + (generation & 1) as u32
+}
+
+fn read_pages(
+    outer: &Inner,
+    name: &'static str,
+    number: u32,
+) -> Result<Option<Vec<u32>>, KernelError> {
+    let failed = KernelError::map(name, "read");
+    let pages = match outer.get(&number, 0) {
+        Ok(pages) => pages,
+        Err(MapError::KeyNotFound) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut words = Vec::new();
+    for page in 0..pages.len() {
+        words.extend_from_slice(&pages.get(&page, 0).map_err(failed)?);
+    }
+    Ok(Some(words))
+}
+
+fn write_pages(
+    outer: &mut Inner,
+    name: &'static str,
+    number: u32,
+    pages: &[Page],
+    flags: u32,
+) -> Result<(), KernelError> {
+    let failed = KernelError::map(name, "write");
+    let mut map: Array<MapData, Page> = Array::create(pages.len() as u32, flags).map_err(failed)?;
+    for (number, page) in pages.iter().enumerate() {
+        map.set(number as u32, page, 0).map_err(failed)?;
+    }
+    outer.set(number, &map, 0).map_err(failed)
+}
+
+/// The port number with which the program finds an interface at once.
+pub(super) const fn natural_number(ifindex: u32) -> u32 {
+    ifindex % MAX_PORTS as u32
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::{
-    Options, pool,
+    Options, Theme, pool,
     rule::{Rule, Rules},
 };
 
@@ -21,14 +21,14 @@ pub struct FilterText {
     pub xml: String,
 }
 
-/// The filters of a tree, and the binding to its top.
-pub(super) fn tree(options: Options) -> BoxedStrategy<(Vec<FilterText>, String)> {
-    let others = vec(other(options), 0..=options.filters);
+/// The filters of a tree, and the binding to its top. The rules are mostly about the theme.
+pub(super) fn tree(options: Options, theme: Theme) -> BoxedStrategy<(Vec<FilterText>, String)> {
+    let others = vec(other(options, theme), 0..=options.filters);
     let rules = Rules::new(false, options);
     let chain = prop_oneof![4 => Just("root".to_owned()), 1 => chains()];
     (chain, others, parameters())
         .prop_flat_map(move |(chain, others, parameters)| {
-            let own = vec(rules.of_chain(&chain), 0..=options.rules);
+            let own = vec(rules.of_chain(&chain, theme), 0..=options.rules);
             // Where each of the others is referenced among the rules, and what it is given.
             let references = vec((any::<prop::sample::Index>(), local()), others.len());
             let priority = option::weighted(0.3, priorities());
@@ -75,11 +75,11 @@ struct Other {
     rules: Vec<Rule>,
 }
 
-fn other(options: Options) -> BoxedStrategy<Other> {
+fn other(options: Options, theme: Theme) -> BoxedStrategy<Other> {
     let all = Rules::new(true, options);
     (chains(), option::weighted(0.5, priorities()))
         .prop_flat_map(move |(chain, priority)| {
-            let rules = vec(all.of_chain(&chain), 0..=options.rules);
+            let rules = vec(all.of_chain(&chain, theme), 0..=options.rules);
             (Just(chain), Just(priority), rules)
         })
         .prop_map(|(chain, priority, rules)| Other {

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use nwfilter_common::MacAddr;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
-use super::pool;
+use super::{Theme, pool};
 use crate::{
     judge::FrameDirection,
     wire::{self, Arp, Bpdu, Extension, Ipv4, Ipv6},
@@ -16,14 +16,14 @@ fn some<T: Clone + std::fmt::Debug + 'static>(pool: &'static [T]) -> BoxedStrate
     prop_oneof![3 => select(&pool[..pool.len().min(2)]), 1 => select(pool)].boxed()
 }
 
-/// A frame and where it goes.
-pub(super) fn frame() -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
+/// A frame and where it goes. It is mostly about the theme.
+pub(super) fn frame(theme: Theme) -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
     let directed = prop_oneof![Just(FrameDirection::Out), Just(FrameDirection::In)];
     (
         directed,
         option::weighted(0.3, (some(pool::MACS), some(pool::MACS))),
-        content(),
-        tags(),
+        content(theme),
+        tags(theme),
     )
         .prop_flat_map(|(direction, macs, (group, ethertype, payload), tags)| {
             let (source, destination) = macs.unwrap_or(match direction {
@@ -40,13 +40,13 @@ pub(super) fn frame() -> BoxedStrategy<(FrameDirection, Vec<u8>)> {
         .boxed()
 }
 
-fn tags() -> BoxedStrategy<Vec<(u16, u16)>> {
+fn tags(theme: Theme) -> BoxedStrategy<Vec<(u16, u16)>> {
     let kinds = prop_oneof![4 => Just(0x8100_u16), 1 => Just(0x88a8_u16)];
     let controls =
         (some(pool::VLANS), select(vec![0_u16, 0x1000, 0xe000])).prop_map(|(a, b)| a | b);
     let tag = (kinds, controls);
     prop_oneof![
-        8 => Just(Vec::new()),
+        if theme == Theme::Tags { 2 } else { 20 } => Just(Vec::new()),
         1 => vec(tag.clone(), 1),
         1 => vec(tag, 1..=2),
     ]
@@ -81,19 +81,25 @@ fn damaged(frame: Vec<u8>) -> BoxedStrategy<Vec<u8>> {
 /// A destination that the content asks for, ethertype and payload.
 type Content = (Option<MacAddr>, u16, Vec<u8>);
 
-fn content() -> BoxedStrategy<Content> {
+fn content(theme: Theme) -> BoxedStrategy<Content> {
     let plain = |ethertype: u16, payload: BoxedStrategy<Vec<u8>>| {
         payload
             .prop_map(move |payload| (None, ethertype, payload))
             .boxed()
     };
     let junk = vec(any::<u8>(), 0..=48).boxed();
+    let weight = |usual: u32, themes: &[Theme]| match theme {
+        Theme::Any => usual,
+        theme if themes.contains(&theme) => 40,
+        _ => 1,
+    };
     prop_oneof![
-        10 => plain(0x0800, v4()),
-        7 => plain(0x86dd, v6()),
-        4 => plain(0x0806, arp()),
-        2 => plain(0x8035, arp()),
-        2 => bpdu(),
+        weight(10, &[Theme::Ipv4, Theme::InetV4]) => plain(0x0800, v4()),
+        weight(1, &[]) => plain(0x0800, dhcp()),
+        weight(7, &[Theme::Ipv6, Theme::InetV6]) => plain(0x86dd, v6()),
+        weight(4, &[Theme::Arp]) => plain(0x0806, arp()),
+        weight(2, &[Theme::Arp]) => plain(0x8035, arp()),
+        weight(2, &[Theme::Tags]) => bpdu(),
         1 => (select(pool::ETHERTYPES), junk.clone()).prop_map(|(e, p)| (None, e, p)),
         1 => junk.prop_map(|payload| (None, payload.len() as u16, payload)),
     ]
@@ -203,6 +209,30 @@ fn v4() -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
+/// A DHCP request or answer.
+fn dhcp() -> BoxedStrategy<Vec<u8>> {
+    let (vm, server) = (pool::IPV4[0], pool::IPV4[1]);
+    let nobody = Ipv4Addr::UNSPECIFIED;
+    let everybody = Ipv4Addr::BROADCAST;
+    select(vec![
+        (nobody, everybody, (68, 67)),
+        (vm, everybody, (68, 67)),
+        (vm, server, (68, 67)),
+        (server, everybody, (67, 68)),
+        (server, vm, (67, 68)),
+    ])
+    .prop_map(|(source, destination, (from, to))| {
+        Ipv4 {
+            source,
+            destination,
+            protocol: 17,
+            ..Ipv4::default()
+        }
+        .packet(&wire::udp(from, to, b"dhcp"))
+    })
+    .boxed()
+}
+
 fn v6() -> BoxedStrategy<Vec<u8>> {
     (
         (some(pool::IPV6), some(pool::IPV6)),
@@ -308,7 +338,8 @@ fn icmp(
     } else {
         Just(Vec::new()).boxed()
     };
-    (some(kinds), some(pool::ICMP_CODES), some(pool::IDS), body)
+    let kind = prop_oneof![some(kinds), select(kinds)];
+    (kind, some(pool::ICMP_CODES), some(pool::IDS), body)
         .prop_map(move |(kind, code, id, body)| {
             let [high, low] = id.to_be_bytes();
             (protocol, wire::icmp(kind, code, [high, low, 0, 0], &body))

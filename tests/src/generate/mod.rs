@@ -4,6 +4,7 @@
 //! Nothing here knows what a filter means; it only takes care that the parts meet often, and that
 //! documents are valid.
 
+mod attributes;
 mod filter;
 mod frame;
 pub mod pool;
@@ -11,8 +12,7 @@ mod rule;
 mod sequence;
 #[cfg(test)]
 mod tests;
-
-use std::fmt;
+mod text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,12 +23,10 @@ use nwfilter_ctl::{
     parse::{parse_binding, parse_filter},
     resolve::{Instance, LoadedFilter, resolve},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::Union};
 
 pub use filter::FilterText;
 pub use sequence::Sent;
-
-use crate::judge::FrameDirection;
 
 /// What to generate.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +65,7 @@ impl Options {
             semantics,
             inet: true,
             filters: 3,
-            rules: 6,
+            rules: 8,
             frames: 12,
             ignored_combinations: false,
             continue_in_inet: false,
@@ -119,49 +117,108 @@ fn parsed<T>((document, found): (Option<T>, Vec<Diagnostic>), xml: &str) -> Resu
     }
 }
 
-/// Cases.
+/// Cases. Each has a theme that its rules and frames are mostly about, or none.
 pub fn case(options: Options) -> BoxedStrategy<Case> {
-    (filter::tree(options), sequence::sequence(options))
-        .prop_map(|((filters, binding), frames)| Case {
-            filters,
-            binding,
-            frames,
-        })
-        .boxed()
+    let themes = Theme::ALL
+        .iter()
+        .filter(|theme| options.inet || !matches!(theme, Theme::InetV4 | Theme::InetV6));
+    Union::new(themes.map(|theme| {
+        (
+            filter::tree(options, *theme),
+            sequence::sequence(options, *theme),
+        )
+            .prop_map(|((filters, binding), frames)| Case {
+                filters,
+                binding,
+                frames,
+            })
+    }))
+    .boxed()
 }
 
 /// Only frames, for filters that come from elsewhere.
 pub fn frames(options: Options) -> BoxedStrategy<Vec<Sent>> {
-    sequence::sequence(options)
+    Union::new(
+        Theme::ALL
+            .iter()
+            .map(|theme| sequence::sequence(options, *theme)),
+    )
+    .boxed()
 }
 
-impl fmt::Display for Case {
-    /// The documents as they are, then one line per frame: direction, seconds since the first frame,
-    /// hex.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for filter in &self.filters {
-            f.write_str(&filter.xml)?;
-        }
-        f.write_str(&self.binding)?;
-        let start = self.frames.first().map_or(0, |frame| frame.now);
-        for frame in &self.frames {
-            let direction = match frame.direction {
-                FrameDirection::In => "in",
-                FrameDirection::Out => "out",
-            };
-            write!(f, "{direction} {} ", (frame.now - start) / 1_000_000_000)?;
-            for byte in &frame.bytes {
-                write!(f, "{byte:02x}")?;
-            }
-            f.write_str("\n")?;
-        }
-        Ok(())
-    }
+/// What the rules and frames of a case are mostly about: rules and frames of everything at once
+/// rarely meet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Theme {
+    /// Everything.
+    Any,
+    /// `ip`
+    Ipv4,
+    /// `ipv6`
+    Ipv6,
+    /// IPv4 in the inet layer.
+    InetV4,
+    /// IPv6 in the inet layer.
+    InetV6,
+    /// `arp` and `rarp`
+    Arp,
+    /// `vlan`, `stp`, `mac`
+    Tags,
 }
 
-/// As [`Display`](fmt::Display): proptest shows a failing case this way.
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n{self}")
+impl Theme {
+    const ALL: &[Self] = &[
+        Self::Any,
+        Self::Ipv4,
+        Self::Ipv6,
+        Self::InetV4,
+        Self::InetV4,
+        Self::InetV6,
+        Self::Arp,
+        Self::Tags,
+    ];
+
+    /// The elements that match something of the theme; empty for all.
+    fn elements(self) -> &'static [Protocol] {
+        use Protocol as P;
+        match self {
+            Self::Any => &[],
+            Self::Ipv4 => &[P::None, P::Mac, P::Ip, P::Ip, P::Ip, P::Ip, P::All, P::Udp],
+            Self::Ipv6 => &[
+                P::None,
+                P::Mac,
+                P::Ipv6,
+                P::Ipv6,
+                P::Ipv6,
+                P::Ipv6,
+                P::AllIpv6,
+            ],
+            Self::InetV4 => &[
+                P::Tcp,
+                P::Tcp,
+                P::Udp,
+                P::Udp,
+                P::Icmp,
+                P::Icmp,
+                P::All,
+                P::All,
+                P::Sctp,
+                P::Esp,
+            ],
+            Self::InetV6 => &[
+                P::TcpIpv6,
+                P::TcpIpv6,
+                P::UdpIpv6,
+                P::UdpIpv6,
+                P::IcmpV6,
+                P::IcmpV6,
+                P::AllIpv6,
+                P::AllIpv6,
+                P::SctpIpv6,
+                P::AhIpv6,
+            ],
+            Self::Arp => &[P::None, P::Mac, P::Arp, P::Arp, P::Arp, P::Rarp],
+            Self::Tags => &[P::None, P::Mac, P::Mac, P::Vlan, P::Vlan, P::Stp, P::Stp],
+        }
     }
 }

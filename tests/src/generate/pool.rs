@@ -20,13 +20,13 @@ pub const MACS: &[MacAddr] = &[
     MacAddr([0; 6]),
 ];
 
-/// MAC masks.
+/// MAC masks; the first one has no bit.
 pub const MAC_MASKS: &[MacAddr] = &[
+    MacAddr([0; 6]),
     MacAddr::BROADCAST,
     MacAddr([0xff, 0xff, 0xff, 0xff, 0xff, 0xfe]),
     MacAddr([0xff, 0xff, 0xff, 0, 0, 0]),
     MacAddr([0x80, 0, 0, 0, 0, 0]),
-    MacAddr([0; 6]),
 ];
 
 /// IPv4 addresses; the first ones are used most.
@@ -75,9 +75,9 @@ pub const DSCPS: &[u32] = &[0, 10, 40, 46, 63];
 
 /// ICMP types.
 pub const ICMP_TYPES: &[u8] = &[8, 0, 3, 11, 5, 4, 12, 13, 14, 15, 16, 17, 18, 9, 30, 255];
-/// ICMPv6 types.
+/// `ICMPv6` types; those of neighbour discovery more than once.
 pub const ICMPV6_TYPES: &[u8] = &[
-    128, 129, 1, 2, 3, 4, 135, 136, 133, 134, 137, 130, 131, 132, 143, 139, 140, 200, 255,
+    128, 129, 1, 2, 3, 4, 135, 135, 136, 136, 133, 134, 137, 130, 131, 132, 143, 139, 140, 200, 255,
 ];
 /// ICMP and ICMPv6 codes.
 pub const ICMP_CODES: &[u8] = &[0, 1, 3, 4, 255];

@@ -2,7 +2,7 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
-use super::{Options, frame::frame, pool};
+use super::{Options, Theme, frame::frame, pool};
 use crate::{
     judge::FrameDirection,
     wire::{self, Ipv4, Ipv6},
@@ -31,17 +31,21 @@ enum Step {
 }
 
 /// A sequence.
-pub(super) fn sequence(options: Options) -> BoxedStrategy<Vec<Sent>> {
+pub(super) fn sequence(options: Options, theme: Theme) -> BoxedStrategy<Vec<Sent>> {
     let index = any::<Index>;
     let step = prop_oneof![
-        6 => frame().prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
+        6 => frame(theme).prop_map(|(direction, bytes)| Step::Fresh(direction, bytes)),
         1 => index().prop_map(Step::Repeat),
         3 => index().prop_map(Step::Answer),
         1 => index().prop_map(Step::Complain),
     ];
     // Long enough to outlive this or that entry, and off its exact end.
     let pauses = prop::sample::select(vec![1_u64, 25, 31, 125, 215, 605, 432_005]);
-    let pause = option::weighted(if options.time { 0.08 } else { 0.0 }, pauses);
+    let pause = if options.time {
+        option::weighted(0.08, pauses).boxed()
+    } else {
+        Just(None).boxed()
+    };
     vec((step, pause), 1..=options.frames)
         .prop_map(play)
         .boxed()
@@ -51,7 +55,9 @@ fn play(steps: Vec<(Step, Option<u64>)>) -> Vec<Sent> {
     let mut sent: Vec<Sent> = Vec::new();
     let mut now = 1_000_000_000_000;
     for (step, pause) in steps {
-        now += pause.unwrap_or(0) * 1_000_000_000;
+        if !sent.is_empty() {
+            now += pause.unwrap_or(0) * 1_000_000_000;
+        }
         let earlier = |index: &Index| (!sent.is_empty()).then(|| index.get(&sent));
         let frame = match &step {
             Step::Fresh(direction, bytes) => Some((*direction, bytes.clone())),

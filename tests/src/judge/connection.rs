@@ -342,7 +342,7 @@ impl Connections {
             entry.finished[side] |= flags & FIN != 0;
             entry.reset |= flags & RST != 0;
         }
-        entry.expires = now + lifetime(packet.family, flow.protocol, entry);
+        entry.expires = now.saturating_add(lifetime(packet.family, flow.protocol, entry));
     }
 }
 

@@ -51,7 +51,7 @@ impl Fragments {
         let first = First {
             protocol: packet.protocol,
             transport: packet.transport.clone(),
-            expires: now + LIFE,
+            expires: now.saturating_add(LIFE),
         };
         self.0.insert(datagram, first);
     }

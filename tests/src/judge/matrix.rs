@@ -60,7 +60,9 @@ pub(super) fn expand(
             (InOut, List::Out) => true,
             (Out, List::In) | (In, List::Out) => return None,
         };
-        (swapped, state_list(&test.values, test.negated))
+        // The reference does not say it, but libvirt's own daemon does it: the sign is lost.
+        let negated = test.negated && semantics == Semantics::Strict;
+        (swapped, state_list(&test.values, negated))
     } else if rule.action == Action::Accept && rule.statematch {
         match (rule.direction, list) {
             _ if has_icmp_type => (

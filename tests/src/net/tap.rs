@@ -78,6 +78,21 @@ impl Tap {
         Ok(Self { file, with_gso })
     }
 
+    /// Puts a frame on the wire of which only the first `linear` bytes are to be in one piece: larger
+    /// than a page, the kernel keeps the rest in page fragments.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Endpoint::send`], and if the tap was made without GSO.
+    pub fn send_split(&self, frame: &[u8], linear: u16) -> Result<()> {
+        ensure!(self.with_gso, "this tap was made without GSO");
+        let mut bytes = vec![0, 0];
+        bytes.extend(linear.to_ne_bytes());
+        bytes.extend([0; GSO_HEADER - 4]);
+        bytes.extend(frame);
+        self.write(&bytes)
+    }
+
     /// Puts a frame on the wire that the kernel must cut, now or later.
     ///
     /// # Errors

@@ -1,10 +1,22 @@
 //! What the demonstration asks of a filter: the only module here that knows how filters reach the
 //! kernel.
 
-use std::path::Path;
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use anyhow::{Result, bail};
-use nwfilter_tests::net::{Direction, NetNs};
+use anyhow::{Context as _, Result, anyhow, bail};
+use nwfilter_common::{FAULT_COUNTERS, FIELD_WORDS, Fault, FrameDirection, LeafVerdict, decide};
+use nwfilter_ctl::{
+    builtin::Flavour,
+    kernel::{Change, Datapath, Options},
+    model::Semantics,
+    parse::parse_filter,
+    prepare::{Prepared, prepare},
+    resolve::{FilterDir, FilterSource, LoadedFilter, SourceError},
+};
+use nwfilter_tests::{
+    bind::binding,
+    net::{Direction, NetNs},
+};
 use serde::Serialize;
 
 use super::network::Port;
@@ -41,8 +53,130 @@ pub(crate) struct Decision {
 }
 
 /// clean-traffic, or the filter in a file.
-pub(crate) fn connect(_filter: Option<&Path>) -> Result<Box<dyn Backend>> {
-    bail!("this build cannot load filters into the kernel; try --no-filter")
+pub(crate) fn connect(filter: Option<&Path>) -> Result<Box<dyn Backend>> {
+    let filters = Filters::load(filter)?;
+    let datapath = Datapath::open(Options::default())?;
+    Ok(Box::new(Kernel {
+        filters,
+        datapath,
+        ports: BTreeMap::new(),
+    }))
+}
+
+/// The built-in filters, and the one from the command line.
+struct Filters {
+    builtin: FilterDir,
+    name: String,
+    given: Option<Arc<LoadedFilter>>,
+}
+
+impl Filters {
+    fn load(file: Option<&Path>) -> Result<Self> {
+        let builtin = FilterDir::builtin(Flavour::default(), Semantics::Strict);
+        let Some(path) = file else {
+            return Ok(Self {
+                builtin,
+                name: "clean-traffic".to_owned(),
+                given: None,
+            });
+        };
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        let (filter, findings) = parse_filter(&text, Semantics::Strict);
+        let Some(filter) = filter else {
+            let messages: Vec<_> = findings
+                .iter()
+                .map(|finding| finding.message.as_str())
+                .collect();
+            bail!(
+                "{}: {} (`nwfilter-ctl check` shows where)",
+                path.display(),
+                messages.join("; ")
+            );
+        };
+        let name = filter.name.clone();
+        let given = Arc::new(LoadedFilter::new(filter, text, Some(path.to_owned())));
+        Ok(Self {
+            builtin,
+            name,
+            given: Some(given),
+        })
+    }
+}
+
+impl FilterSource for Filters {
+    fn get(&self, name: &str) -> Result<Arc<LoadedFilter>, SourceError> {
+        match &self.given {
+            Some(given) if &**given.name() == name => Ok(Arc::clone(given)),
+            _ => self.builtin.get(name),
+        }
+    }
+}
+
+/// The real thing. Nothing is pinned: it ends with this process.
+struct Kernel {
+    filters: Filters,
+    datapath: Datapath,
+    ports: BTreeMap<String, Prepared>,
+}
+
+impl Kernel {
+    fn prepared(&self, port: &Port) -> Result<&Prepared> {
+        let name = &port.vm.port;
+        self.ports
+            .get(name)
+            .ok_or_else(|| anyhow!("{name} has no filter"))
+    }
+}
+
+impl Backend for Kernel {
+    fn bind(&mut self, host: &NetNs, port: &Port) -> Result<()> {
+        let name = &port.vm.port;
+        let address = port.address.to_string();
+        let binding = binding(name, port.vm.mac, &self.filters.name, &[("IP", &address)]);
+        let prepared = prepare(&binding, &self.filters, Semantics::Strict)?;
+        let bind = Change::Bind(prepared.bind(name));
+        let datapath = &mut self.datapath;
+        host.run(move || datapath.apply(&[bind]))?;
+        self.ports.insert(name.clone(), prepared);
+        Ok(())
+    }
+
+    fn counters(&self, port: &Port) -> Result<Vec<Counter>> {
+        let entries = &self.prepared(port)?.compiled.entries;
+        let counters = self.datapath.counters(&port.vm.port)?;
+        let (faults, rules) = counters.split_at(FAULT_COUNTERS as usize);
+        let faults = Fault::ALL
+            .iter()
+            .map(ToString::to_string)
+            .zip(faults)
+            .skip(1);
+        let rules = entries.iter().map(ToString::to_string).zip(rules);
+        let named = faults.chain(rules).map(|(rule, counter)| Counter {
+            rule,
+            packets: counter.packets,
+            bytes: counter.bytes,
+        });
+        Ok(named.collect())
+    }
+
+    fn explain(&mut self, port: &Port, direction: Direction, frame: &[u8]) -> Result<Decision> {
+        let prepared = self.prepared(port)?;
+        let direction = match direction {
+            Direction::In => FrameDirection::In,
+            Direction::Out => FrameDirection::Out,
+        };
+        let pages = prepared.compiled.image.pages();
+        let mut fields = [0; FIELD_WORDS];
+        let verdict = decide(frame, direction, &prepared.record(), pages, &mut fields);
+        let entry = &prepared.compiled.entries[verdict.entry() as usize];
+        Ok(Decision {
+            passes: verdict.verdict == LeafVerdict::Accept,
+            rule: match verdict.fault {
+                Fault::None => entry.to_string(),
+                fault => fault.to_string(),
+            },
+        })
+    }
 }
 
 /// No filter.
