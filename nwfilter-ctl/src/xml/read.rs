@@ -13,7 +13,7 @@ use super::{
     text::{is_xml_char, reference, unknown_reference, value},
 };
 use crate::{
-    diag::{Code, Diagnostic},
+    diag::{Code, Diagnostic, Findings},
     model::Span,
 };
 
@@ -44,13 +44,19 @@ impl Default for Limits {
 /// Reads a document. The root element is there as soon as its start tag could be read, whatever
 /// else is wrong; spans count from the start of `text`, byte order mark included.
 pub fn read(text: &str, limits: Limits) -> (Option<Element<'_>>, Vec<Diagnostic>) {
+    let (root, found) = read_into(text, limits);
+    (root, found.into_sorted())
+}
+
+/// As [`read`], with findings to which others can be added.
+pub(crate) fn read_into(text: &str, limits: Limits) -> (Option<Element<'_>>, Findings) {
     let mut builder = Builder {
         text,
         limits,
         nodes: 0,
         open: Vec::new(),
         root: None,
-        found: Vec::new(),
+        found: Findings::default(),
     };
     if text.len() > limits.bytes {
         let end = text.ceil_char_boundary(limits.bytes + 1);
@@ -81,7 +87,7 @@ struct Builder<'t> {
     /// Elements whose end tags are still to come, outermost first.
     open: Vec<Element<'t>>,
     root: Option<Element<'t>>,
-    found: Vec<Diagnostic>,
+    found: Findings,
 }
 
 impl<'t> Builder<'t> {
@@ -179,6 +185,7 @@ impl<'t> Builder<'t> {
         }
         let no_syntax_error = self
             .found
+            .as_slice()
             .iter()
             .all(|found| found.code != Code::MalformedXml);
         if report && self.root.is_none() && no_syntax_error {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Element, Limits, decode, escape, read};
 use crate::{
-    diag::{Code, Diagnostic},
+    diag::{Code, Diagnostic, MAX_FINDINGS, Severity},
     model::Span,
 };
 
@@ -186,6 +186,19 @@ fn other_encodings_are_refused() {
     // Said to be in another encoding, and it makes a difference.
     let (_, errors) = parse("<?xml version='1.0' encoding='iso-8859-1'?><a b='é'/>");
     assert_eq!(errors[0].code, Code::NotUtf8);
+}
+
+#[test]
+fn the_list_of_findings_ends() {
+    let text = format!("<a>{}</a>", "</b>".repeat(MAX_FINDINGS + 5));
+    let (_, errors) = parse(&text);
+    assert_eq!(errors.len(), MAX_FINDINGS + 1);
+    let last = &errors[MAX_FINDINGS];
+    assert_eq!(
+        (last.code, last.severity),
+        (Code::TooManyFindings, Severity::Error)
+    );
+    assert_eq!(last.message, "5 more findings are not listed");
 }
 
 #[test]
