@@ -181,7 +181,7 @@ classes! {
     /// 802.1Q tag.
     Vlan = VLAN_TYPE, VLAN, NOTHING, NOTHING;
     /// The frame ends in its 802.1Q tag.
-    VlanShort = VLAN_TYPE, LINK, TAG, NOTHING;
+    VlanShort = VLAN_TYPE, LINK, TAG.and(BPDU_TYPE).and(BPDU_CONFIG), NOTHING;
     /// Spanning tree, a configuration BPDU.
     StpConfig = &[], OTHER.and(BPDU_TYPE).and(BPDU_CONFIG), NOTHING, NOTHING;
     /// Spanning tree, any other BPDU.
@@ -242,6 +242,8 @@ classes! {
     Ip6Short = IP6_TYPE, LINK.and(IP6).and(PROTOCOL).and(CT), TRANSPORT, NOTHING;
     /// IPv6, a later fragment whose first one is not known; the protocol is the fragment header's.
     Ip6Fragment = IP6_TYPE, LINK.and(IP6).and(PROTOCOL), TRANSPORT.and(CT), NOTHING;
+    /// As [`Class::Ip6Fragment`] with another extension header in place of the protocol.
+    Ip6FragmentChain = IP6_TYPE, LINK.and(IP6), PROTOCOL.and(TRANSPORT).and(CT), NOTHING;
     /// IPv6 with extension headers that are too many or cut off.
     Ip6Chain = IP6_TYPE, LINK.and(IP6), PROTOCOL.and(TRANSPORT).and(CT), NOTHING;
     /// EtherType IPv6, but no valid header.

@@ -36,8 +36,9 @@ pub const ROOTS: usize = 16;
 pub const NODES: usize = ROOTS + 4 * CLASSES;
 
 /// Most nodes on a way from a root to a leaf; the compiler keeps to it, and the program drops a
-/// frame that it would take further.
-pub const MAX_STEPS: usize = 64;
+/// frame that it would take further. Usual ways have less than ten; long ones are those through the
+/// parts of a list of thousands of unlike rules.
+pub const MAX_STEPS: usize = 1 << 16;
 
 /// Direction of a frame, seen from the VM.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -373,19 +373,20 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
                 (usize::from(units) + 1) * 8
             }
             FRAGMENT => {
-                let Some([following, _, f0, f1]) = packet.read::<4>(at) else {
+                let Some([following, _, f0, f1, ..]) = packet.read::<8>(at) else {
                     return Headers::new(Class::Ip6Chain);
                 };
+                if at + 8 > end {
+                    return Headers::new(Class::Ip6Chain);
+                }
                 next = following;
                 if u16::from_be_bytes([f0, f1]) & 0xfff8 != 0 {
                     fields[Field::IpProtocol.index()] = u64::from(next);
-                    let options = matches!(next, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION);
-                    let class = if options {
-                        Class::Ip6Chain
-                    } else {
-                        Class::Ip6Fragment
-                    };
-                    return Headers::new(class);
+                    return Headers::new(match next {
+                        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => Class::Ip6FragmentChain,
+                        ip_protocol::NONE => Class::Ip6None,
+                        _ => Class::Ip6Fragment,
+                    });
                 }
                 8
             }

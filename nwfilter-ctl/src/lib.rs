@@ -6,6 +6,7 @@
 pub mod builtin;
 pub mod cli;
 pub mod compile;
+pub mod daemon;
 pub mod diag;
 pub mod format;
 pub mod kernel;

@@ -1,37 +1,15 @@
-//! The `nwfilter-ctl` binary.
+//! The `nwfilter-ctl` binary: streams and exit status. Everything else is the library's.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, BufWriter},
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
-use nwfilter_ctl::cli::{check, explain_code};
+use clap::Parser as _;
+use nwfilter_ctl::cli::Cli;
 
-/// libvirt's network filters, enforced by one eBPF program per host
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Check(check::CheckArgs),
-    ExplainCode(explain_code::ExplainCodeArgs),
-}
-
-fn main() -> anyhow::Result<ExitCode> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let mut errors = io::stderr().lock();
-    let outcome = match Cli::parse().command {
-        Command::Check(mut args) => {
-            args.color = io::stdout().is_terminal();
-            check::run(&args, &mut out, &mut errors)?
-        }
-        Command::ExplainCode(args) => explain_code::run(&args, &mut out, &mut errors)?,
-    };
-    out.flush()?;
-    Ok(ExitCode::from(outcome.code()))
+fn main() -> ExitCode {
+    // Not locked: other threads may log.
+    let mut out = BufWriter::new(io::stdout());
+    ExitCode::from(Cli::parse().run(&mut out, &mut io::stderr()).code())
 }

@@ -13,6 +13,9 @@ use nwfilter_common::{Packet, SNAPSHOT_LEN, Tag};
 /// IPv6 extension headers.
 const DIRECT: usize = 128;
 
+/// Every frame at a TC hook has an Ethernet header.
+const SHORTEST: usize = 14;
+
 /// A frame at a TC hook.
 pub(crate) struct SkBuff<'a> {
     ctx: &'a TcContext,
@@ -64,10 +67,13 @@ impl<'a> SkBuff<'a> {
     /// Copies the start of the frame; returns how many bytes.
     #[inline(always)]
     pub(crate) fn snapshot(&self, target: &mut [u8; SNAPSHOT_LEN]) -> u8 {
-        let len = self.len().min(SNAPSHOT_LEN);
-        if len == 0 {
+        // Not `len == 0`: from an inequality, verifiers before Linux 6.8 learn no lower bound, and the
+        // helper takes no length that may be 0.
+        let len = self.len();
+        if len < SHORTEST {
             return 0;
         }
+        let len = len.min(SNAPSHOT_LEN);
         // SAFETY: `len` is not more than the target has; the kernel checks the frame's side.
         let status = unsafe {
             bpf_skb_load_bytes(self.raw().cast(), 0, target.as_mut_ptr().cast(), len as u32)

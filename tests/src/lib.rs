@@ -2,9 +2,11 @@
 //! filters and frames to judge.
 
 pub mod bind;
+pub mod daemon;
 pub mod frame;
 pub mod generate;
 pub mod judge;
+pub mod judges;
 pub mod need;
 pub mod net;
 pub mod peer;

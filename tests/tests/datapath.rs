@@ -1,4 +1,5 @@
 //! The program in the kernel, on real ports with real frames.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     fs,

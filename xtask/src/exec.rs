@@ -26,6 +26,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command to its end for its standard output; an error tells what it wrote on the other.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("{command:?} does not start"))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?} failed: {}\n{}", output.status, why.trim());
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?} does not write text"))
+}
+
 /// Turns into the command: its exit status is that of xtask. Returns only if it does not start.
 pub(crate) fn replace(command: &mut Command) -> Result<()> {
     let error = command.exec();
@@ -51,6 +63,15 @@ fn release_directory() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn output_is_what_a_command_writes_if_it_succeeds() {
+        let shell = |script| output(Command::new("sh").args(["-c", script]));
+        assert_eq!(shell("echo yes; echo no >&2").unwrap(), "yes\n");
+        let error = shell("echo no; echo why >&2; exit 3").unwrap_err();
+        let error = error.to_string();
+        assert!(error.ends_with("failed: exit status: 3\nwhy"), "{error}");
+    }
 
     #[test]
     fn a_failing_command_is_named_with_its_status() {

@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod exec;
+mod kernels;
 mod run;
 mod setup;
 mod test;
@@ -83,7 +84,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
             println!("setup: nothing is missing");
         }
         Command::Run { arguments } => run::run(&arguments)?,
-        Command::Test { options } => test::test(&options)?,
+        Command::Test { options } => return test::test(&options),
         Command::Bench { arguments } => bench::bench(&arguments)?,
         Command::Ci => return ci::ci(),
         Command::Tidy => return tidy::tidy(),

@@ -10,8 +10,14 @@ use annotate_snippets::{
 };
 use serde_json::{Value, json};
 
-use super::check::Checked;
 use crate::diag::{Diagnostic, Label, Position, Severity, SourceFile};
+
+/// A document and what was found in it.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) source: SourceFile,
+    pub(super) found: Vec<Diagnostic>,
+}
 
 /// Lines longer than this are not shown: nobody reads them, and there may be many findings in one.
 const MAX_SNIPPET: usize = 2000;
@@ -20,17 +26,7 @@ const MAX_LINES: u32 = 12;
 
 /// With the source and carets below it, and a summary at the end.
 pub(super) fn human(files: &[Checked], color: bool, out: &mut impl Write) -> io::Result<()> {
-    let renderer = if color {
-        Renderer::styled()
-    } else {
-        Renderer::plain()
-    };
-    let renderer = renderer.decor_style(DecorStyle::Ascii);
-    for file in files {
-        for found in &file.found {
-            writeln!(out, "{}\n", finding(&file.source, found, &renderer))?;
-        }
-    }
+    findings(files, color, out)?;
     let (errors, warnings) = totals(files);
     let count = |count: usize, what: &str| match count {
         1 => format!("1 {what}"),
@@ -43,6 +39,22 @@ pub(super) fn human(files: &[Checked], color: bool, out: &mut impl Write) -> io:
         count(warnings, "warning"),
         count(files.len(), "file")
     )
+}
+
+/// With the source and carets below it.
+pub(super) fn findings(files: &[Checked], color: bool, out: &mut impl Write) -> io::Result<()> {
+    let renderer = if color {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    let renderer = renderer.decor_style(DecorStyle::Ascii);
+    for file in files {
+        for found in &file.found {
+            writeln!(out, "{}\n", finding(&file.source, found, &renderer))?;
+        }
+    }
+    Ok(())
 }
 
 /// `FILE:LINE:COLUMN: SEVERITY[CODE]: MESSAGE`

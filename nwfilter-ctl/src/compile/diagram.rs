@@ -6,7 +6,7 @@
 //! Where the diagram of a long list would grow too large, the list is cut, and the diagram of its
 //! first part goes on with that of the second.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use nwfilter_common::{Field, LeafVerdict};
 
@@ -62,8 +62,15 @@ struct Pending {
     open: u64,
 }
 
-/// Most rules in all states of one part together; beyond, the list is cut.
-const WORK_LIMIT: usize = 1_000_000;
+/// Most rules in all states of a part of so many rules together; beyond, the list is cut. A list of
+/// rules about one field needs a few for each rule.
+const fn work_limit(rules: usize) -> usize {
+    match rules {
+        // Its diagram is a chain of its conditions.
+        1 => usize::MAX,
+        _ => 50_000 + 16 * rules,
+    }
+}
 
 impl Diagram {
     fn add(&mut self, node: Node) -> Target {
@@ -78,21 +85,19 @@ impl Diagram {
     /// Adds the diagram of a list and returns its root. Each rule comes with the position that
     /// skips refer to; the last one has no conditions and decides.
     pub(super) fn build(&mut self, rules: &[(usize, FlatRule)]) -> Target {
-        let mut parts = Parts {
-            diagram: self,
-            rules,
-            ends: BTreeMap::new(),
-            starts: HashMap::new(),
-        };
-        // From the back, so that what follows a part is known when the part is built.
+        let mut parts = Parts::new(self, rules);
+        // From the back, so that what follows a part is known when the part is built. A list that is
+        // cut is also cut where skips lead.
         let mut end = rules.len();
         let mut size = end;
         loop {
-            let start = end.saturating_sub(size);
+            let whole = size == rules.len();
+            let skipped_to = parts.landings.range(..end).next_back().copied();
+            let first = if whole { 0 } else { skipped_to.unwrap_or(0) };
+            let start = end.saturating_sub(size).max(first);
             match parts.part(start, end) {
                 Some(target) if start == 0 => return target,
                 Some(target) => {
-                    parts.ends.insert(start, end);
                     parts.starts.insert(start, target);
                     end = start;
                 }
@@ -102,17 +107,58 @@ impl Diagram {
     }
 }
 
+/// A condition as numbers: equal ones of a list have the same.
+#[derive(Clone, Copy)]
+struct Key {
+    subject: Subject,
+    condition: u32,
+}
+
 /// The parts of one list that have been built.
 struct Parts<'a> {
     diagram: &'a mut Diagram,
     rules: &'a [(usize, FlatRule)],
-    /// Ends of parts by their starts.
-    ends: BTreeMap<usize, usize>,
+    /// The conditions of each rule.
+    keys: Vec<Vec<Key>>,
+    /// The rules that skips lead to.
+    landings: BTreeSet<usize>,
     /// Diagrams of the list from a rule on.
     starts: HashMap<usize, Target>,
+    /// For each condition, the last count that met it.
+    seen: Vec<u32>,
+    /// Number of counts.
+    counts: u32,
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    fn new(diagram: &'a mut Diagram, rules: &'a [(usize, FlatRule)]) -> Self {
+        let mut numbers: HashMap<&Condition, u32> = HashMap::new();
+        let mut key = |condition: &'a Condition| {
+            let next = numbers.len() as u32;
+            Key {
+                subject: condition.subject(),
+                condition: *numbers.entry(condition).or_insert(next),
+            }
+        };
+        let keys = rules
+            .iter()
+            .map(|(_, rule)| rule.conditions.iter().map(&mut key).collect())
+            .collect();
+        let landings = rules.iter().filter_map(|(_, rule)| match rule.outcome {
+            Outcome::Skip(position) => Some(rules.partition_point(|(at, _)| *at < position)),
+            Outcome::Decide(_) => None,
+        });
+        Self {
+            diagram,
+            rules,
+            keys,
+            landings: landings.collect(),
+            starts: HashMap::new(),
+            seen: vec![0; numbers.len()],
+            counts: 0,
+        }
+    }
+
     /// The diagram of the rules from `start` to before `end` and what follows; `None` if it grows
     /// too large.
     fn part(&mut self, start: usize, end: usize) -> Option<Target> {
@@ -121,6 +167,7 @@ impl Parts<'_> {
             end,
             targets: HashMap::new(),
             work: 0,
+            limit: work_limit(end - start),
         };
         let all = (start..end).map(|rule| states.pending(rule));
         let goto = (end < states.parts.rules.len()).then_some(Pending {
@@ -130,17 +177,6 @@ impl Parts<'_> {
         let list = states.normalise(all.chain(goto).collect::<Vec<_>>());
         states.target(list)
     }
-
-    /// The diagram of the list from a rule in a part that has been built on.
-    fn continuation(&mut self, start: usize) -> Option<Target> {
-        if let Some(target) = self.starts.get(&start) {
-            return Some(*target);
-        }
-        let (_, &end) = self.ends.range(..=start).next_back()?;
-        let target = self.part(start, end)?;
-        self.starts.insert(start, target);
-        Some(target)
-    }
 }
 
 /// The states of one part.
@@ -149,6 +185,7 @@ struct States<'a, 'b> {
     end: usize,
     targets: HashMap<Vec<Pending>, Target>,
     work: usize,
+    limit: usize,
 }
 
 impl States<'_, '_> {
@@ -168,15 +205,13 @@ impl States<'_, '_> {
         pending.rule as usize >= self.end
     }
 
-    /// The condition of a pending rule on a subject, with its bit.
-    fn open_condition(&self, pending: Pending, subject: Subject) -> Option<(&Condition, u64)> {
-        if self.is_goto(pending) {
+    /// Which condition of a pending rule is open and on a subject.
+    fn open_condition(&self, pending: Pending, subject: Subject) -> Option<usize> {
+        if pending.open == 0 {
             return None;
         }
-        let conditions = self.rule(pending).conditions.iter().enumerate();
-        conditions
-            .map(|(i, condition)| (condition, 1 << i))
-            .find(|(condition, bit)| pending.open & bit != 0 && condition.subject() == subject)
+        let keys = &self.parts.keys[pending.rule as usize];
+        (0..keys.len()).find(|i| pending.open & (1 << i) != 0 && keys[*i].subject == subject)
     }
 
     /// Leaves out what can no longer be reached: all behind a rule that is sure to match.
@@ -218,7 +253,7 @@ impl States<'_, '_> {
     fn target(&mut self, list: Vec<Pending>) -> Option<Target> {
         let first = *list.first()?;
         if self.is_goto(first) {
-            return self.parts.continuation(first.rule as usize);
+            return self.parts.starts.get(&(first.rule as usize)).copied();
         }
         if first.open == 0 {
             let FlatRule { entry, outcome, .. } = self.rule(first);
@@ -230,7 +265,7 @@ impl States<'_, '_> {
         if let Some(target) = self.targets.get(&list) {
             return Some(*target);
         }
-        if self.work > WORK_LIMIT {
+        if self.work > self.limit {
             return None;
         }
         let target = match self.choose(&list) {
@@ -242,44 +277,53 @@ impl States<'_, '_> {
     }
 
     /// What to test next: of what the first rule tests, what most rules test, and in most ways.
-    fn choose(&self, list: &[Pending]) -> Subject {
+    fn choose(&mut self, list: &[Pending]) -> Subject {
         let first = list[0];
-        let conditions = &self.rule(first).conditions;
-        let open = (0..conditions.len()).filter(|i| first.open & (1 << i) != 0);
-        let score = |subject: Subject| {
-            let tested = list
-                .iter()
-                .filter_map(|pending| self.open_condition(*pending, subject));
-            let ways: HashSet<_> = tested.clone().map(|(condition, _)| condition).collect();
-            (tested.count(), ways.len())
-        };
-        let mut best = conditions[first.open.trailing_zeros() as usize].subject();
-        let mut best_score = (0, 0);
-        for i in open {
-            let subject = conditions[i].subject();
-            let score = score(subject);
-            if score > best_score {
-                (best, best_score) = (subject, score);
+        let open = (0..self.parts.keys[first.rule as usize].len())
+            .filter(|i| first.open & (1 << i) != 0)
+            .map(|i| self.parts.keys[first.rule as usize][i].subject);
+        let mut best = None;
+        for subject in open.collect::<Vec<_>>() {
+            let score = self.score(list, subject);
+            if best.is_none_or(|(best, _)| score > best) {
+                best = Some((score, subject));
             }
         }
-        best
+        best.map_or(Subject::Field(Field::SrcMac), |(_, subject)| subject)
+    }
+
+    /// How many rules test a subject, and in how many ways.
+    fn score(&mut self, list: &[Pending], subject: Subject) -> (usize, usize) {
+        self.parts.counts += 1;
+        let (mut rules, mut ways) = (0, 0);
+        for &pending in list {
+            if let Some(i) = self.open_condition(pending, subject) {
+                let condition = self.parts.keys[pending.rule as usize][i].condition;
+                let seen = &mut self.parts.seen[condition as usize];
+                ways += usize::from(*seen != self.parts.counts);
+                *seen = self.parts.counts;
+                rules += 1;
+            }
+        }
+        (rules, ways)
     }
 
     fn slots(&mut self, list: &[Pending], test: SlotTest) -> Option<Target> {
         let [yes, no] = [true, false].map(|hit| {
-            let rest: Vec<Pending> =
-                list.iter()
-                    .filter_map(|&pending| {
-                        match self.open_condition(pending, Subject::Slots(test)) {
-                            Some((Condition::Slots(_, negated), bit)) => (hit != *negated)
-                                .then_some(Pending {
-                                    open: pending.open & !bit,
-                                    ..pending
-                                }),
-                            _ => Some(pending),
-                        }
+            let rest: Vec<Pending> = list
+                .iter()
+                .filter_map(|&pending| {
+                    let Some(i) = self.open_condition(pending, Subject::Slots(test)) else {
+                        return Some(pending);
+                    };
+                    let negated =
+                        matches!(self.rule(pending).conditions[i], Condition::Slots(_, true));
+                    (hit != negated).then_some(Pending {
+                        open: pending.open & !(1 << i),
+                        ..pending
                     })
-                    .collect();
+                })
+                .collect();
             self.normalise(rest)
         });
         let (yes, no) = (self.target(yes)?, self.target(no)?);
@@ -296,17 +340,18 @@ impl States<'_, '_> {
         let mut events: Vec<(u64, bool, usize)> = Vec::new();
         let mut decided = Vec::with_capacity(list.len());
         for (i, &pending) in list.iter().enumerate() {
-            let Some((Condition::In(_, set), bit)) =
-                self.open_condition(pending, Subject::Field(field))
-            else {
+            let Some(at) = self.open_condition(pending, Subject::Field(field)) else {
                 indifferent.push(i);
                 decided.push(pending);
                 continue;
             };
             decided.push(Pending {
-                open: pending.open & !bit,
+                open: pending.open & !(1 << at),
                 ..pending
             });
+            let Condition::In(_, set) = &self.rule(pending).conditions[at] else {
+                continue;
+            };
             for &(low, high) in set.intervals() {
                 events.push((low, true, i));
                 if high < field.max_value() {

@@ -1,7 +1,9 @@
 //! Diagrams as words: the layout of [`nwfilter_common::Page`]s. See `image.rs` there.
 
+use std::collections::HashMap;
+
 use nwfilter_common::{
-    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, NODES, NodeRef,
+    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef,
     PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_LENGTH, WORD_MAGIC, head, kind, root_word,
 };
 
@@ -9,17 +11,22 @@ use super::{
     CompileError, Image, MAX_IMAGE_WORDS,
     diagram::{Diagram, Node, Target},
     lower::{DIRECTIONS, Lists},
+    rule::FlatRule,
     specialise::specialise,
 };
 use crate::model::Semantics;
 
-/// Makes the image of these lists.
-pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, CompileError> {
+/// Makes the image of these lists, and counts the nodes on the longest way through it.
+pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<(Image, usize), CompileError> {
+    let mut steps = 0;
     let mut words = Words {
         words: vec![0; NODES],
+        depths: HashMap::new(),
     };
     let mut diagram = Diagram::default();
     let mut refs: Vec<NodeRef> = Vec::new();
+    // Many classes see the same rules.
+    let mut roots: HashMap<Vec<(usize, FlatRule)>, Target> = HashMap::new();
     for direction in DIRECTIONS {
         for layer in [TableLayer::Ethernet, TableLayer::Inet] {
             let rules = &lists.rules[&(direction, layer)];
@@ -27,7 +34,9 @@ pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, Compil
                 let root = if layer == TableLayer::Inet && !has_inet(lists, class) {
                     Target::Leaf(LeafVerdict::NoLayer, 0)
                 } else {
-                    diagram.build(&specialise(rules, class, layer, semantics))
+                    *roots
+                        .entry(specialise(rules, class, layer, semantics))
+                        .or_insert_with_key(|rules| diagram.build(rules))
                 };
                 for node in &diagram.nodes[refs.len()..] {
                     let node = words.node(node, &refs);
@@ -36,7 +45,12 @@ pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, Compil
                 if words.words.len() > MAX_IMAGE_WORDS {
                     return Err(too_large(direction, layer, rules.len()));
                 }
-                words.words[root_word(direction, layer, class as usize)] = target(root, &refs).0;
+                let root = target(root, &refs);
+                steps = steps.max(words.depth(root));
+                if steps > MAX_STEPS {
+                    return Err(too_deep(direction, layer, rules.len()));
+                }
+                words.words[root_word(direction, layer, class as usize)] = root.0;
             }
         }
     }
@@ -46,12 +60,21 @@ pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<Image, Compil
     words[WORD_LENGTH] = words.len() as u32;
     words[WORD_ENTRIES] = lists.entries.len() as u32;
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
-    Ok(Image { words })
+    Ok((Image { words }, steps))
 }
 
 fn too_large(direction: FrameDirection, layer: TableLayer, rules: usize) -> CompileError {
     CompileError::TooLarge {
         limit: MAX_IMAGE_WORDS,
+        direction,
+        layer,
+        rules,
+    }
+}
+
+fn too_deep(direction: FrameDirection, layer: TableLayer, rules: usize) -> CompileError {
+    CompileError::TooDeep {
+        limit: MAX_STEPS,
         direction,
         layer,
         rules,
@@ -71,18 +94,30 @@ fn target(target: Target, refs: &[NodeRef]) -> NodeRef {
 
 struct Words {
     words: Vec<u32>,
+    /// Nodes on the longest way from a node to a leaf, itself included.
+    depths: HashMap<NodeRef, usize>,
 }
 
 impl Words {
-    /// Appends a node, in the next page if this one has not enough room.
-    fn push(&mut self, node: &[u32]) -> NodeRef {
+    /// Nodes on the longest way to a leaf.
+    fn depth(&self, node: NodeRef) -> usize {
+        self.depths.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Appends a node, in the next page if this one has not enough room. `children` are its last
+    /// words.
+    fn push(&mut self, node: &[u32], children: usize) -> NodeRef {
         let room = PAGE_WORDS - self.words.len() % PAGE_WORDS;
         if node.len() > room {
             self.words.resize(self.words.len() + room, 0);
         }
         let at = self.words.len();
         self.words.extend_from_slice(node);
-        NodeRef(at as u32)
+        let children = node[node.len() - children..].iter();
+        let below = children.map(|child| self.depth(NodeRef(*child))).max();
+        let node = NodeRef(at as u32);
+        self.depths.insert(node, below.unwrap_or(0) + 1);
+        node
     }
 
     fn node(&mut self, node: &Node, refs: &[NodeRef]) -> NodeRef {
@@ -95,7 +130,7 @@ impl Words {
                 };
                 let argument = u32::from(test.first) | u32::from(test.count) << 8;
                 let head = head(kind, test.field.index(), argument);
-                self.push(&[head, target(*yes, refs).0, target(*no, refs).0])
+                self.push(&[head, target(*yes, refs).0, target(*no, refs).0], 2)
             }
             Node::Split(field, bounds, targets) => {
                 let targets: Vec<NodeRef> = targets.iter().map(|t| target(*t, refs)).collect();
@@ -116,15 +151,11 @@ impl Words {
     fn equal(&mut self, field: Field, value: u64, yes: NodeRef, no: NodeRef) -> NodeRef {
         let (low, high) = (value as u32, (value >> 32) as u32);
         if field.bits() <= 32 {
-            self.push(&[head(kind::EQUAL32, field.index(), 0), low, yes.0, no.0])
+            let head = head(kind::EQUAL32, field.index(), 0);
+            self.push(&[head, low, yes.0, no.0], 2)
         } else {
-            self.push(&[
-                head(kind::EQUAL64, field.index(), 0),
-                low,
-                high,
-                yes.0,
-                no.0,
-            ])
+            let head = head(kind::EQUAL64, field.index(), 0);
+            self.push(&[head, low, high, yes.0, no.0], 2)
         }
     }
 
@@ -171,6 +202,6 @@ impl Words {
         }
         let last = children[children.len() - 1];
         node.extend((0..width).map(|i| children.get(i).unwrap_or(&last).0));
-        self.push(&node)
+        self.push(&node, width)
     }
 }

@@ -4,10 +4,14 @@
 mod diagram;
 mod encode;
 mod lower;
+mod print;
 mod rule;
 mod set;
 mod slots;
 mod specialise;
+#[cfg(test)]
+mod tests;
+mod trace;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -16,6 +20,7 @@ use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 pub use self::{
     rule::{Condition, FlatRule, Outcome, SlotTest},
     set::ValueSet,
+    trace::{Considered, Ending, Known, Seen, trace},
 };
 use crate::{
     model::{Attr, Semantics},
@@ -35,6 +40,8 @@ pub struct Compiled {
     /// What the leaves of the image refer to. Two bindings may share an image and still have
     /// different entries: the same rules in files of other names.
     pub entries: Vec<Entry>,
+    /// Nodes on the longest way that a frame can take through one layer's tables.
+    pub steps: usize,
     /// The flat lists that the image was made from.
     pub lists: BTreeMap<(FrameDirection, TableLayer), Vec<FlatRule>>,
 }
@@ -130,6 +137,21 @@ pub enum CompileError {
         /// Its length.
         rules: usize,
     },
+    /// A frame would take more steps through the tables than the datapath makes.
+    #[error(
+        "the list for frames {direction:?}, {layer:?} layer, has {rules} rules that are too unlike: \
+         a frame would take more than {limit} steps through its match tables"
+    )]
+    TooDeep {
+        /// [`nwfilter_common::MAX_STEPS`]
+        limit: usize,
+        /// Direction of the list.
+        direction: FrameDirection,
+        /// Layer of the list.
+        layer: TableLayer,
+        /// Its length.
+        rules: usize,
+    },
 }
 
 /// Compiles the rules of one binding.
@@ -139,11 +161,12 @@ pub enum CompileError {
 /// See [`CompileError`].
 pub fn compile(instances: &[Instance], semantics: Semantics) -> Result<Compiled, CompileError> {
     let lists = lower::lower(instances, semantics)?;
-    let image = encode::image(&lists, semantics)?;
+    let (image, steps) = encode::image(&lists, semantics)?;
     Ok(Compiled {
         image,
         slots: lists.slots,
         entries: lists.entries,
+        steps,
         lists: lists.rules,
     })
 }

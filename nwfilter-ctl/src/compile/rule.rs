@@ -6,7 +6,7 @@ use nwfilter_common::{Field, LeafVerdict};
 use super::set::ValueSet;
 
 /// One rule of a flat list.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct FlatRule {
     /// Index into [`super::Compiled::entries`].
     pub entry: u32,

@@ -24,6 +24,16 @@ impl ValueSet {
         Self::normalise(values.into_iter().map(|value| (value, value)).collect())
     }
 
+    /// All from the first to the second of each pair, inclusive.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        Self::normalise(
+            ranges
+                .into_iter()
+                .filter(|(low, high)| low <= high)
+                .collect(),
+        )
+    }
+
     /// The values that agree with `value` in the bits of `mask`, of a field with `bits` bits. The
     /// mask is ones, then zeros.
     pub fn prefix(value: u64, mask: u64, max: u64) -> Self {

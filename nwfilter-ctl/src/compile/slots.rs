@@ -6,11 +6,12 @@ use nwfilter_common::{MAX_SLOT_RUN, SLOTS, Slot};
 
 use crate::resolve::VariableElement;
 
-/// What a slot is for: two ports share an image if these agree, whatever the values.
+/// What a slot is for. Two ports share an image if their slots are for the same in the same order,
+/// whatever the values; inside a port, the values tell variables of different scopes apart.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Purpose {
     variable: VariableElement,
-    masks: Vec<u64>,
+    parts: Vec<(u64, u64)>,
 }
 
 /// Slots handed out so far.
@@ -54,7 +55,7 @@ impl SlotTable {
     ) -> Result<u8, Full> {
         let purpose = Purpose {
             variable: variable.clone(),
-            masks: parts.iter().map(|&(_, mask)| mask).collect(),
+            parts: parts.to_vec(),
         };
         if let Some((_, first)) = self.purposes.iter().find(|(known, _)| *known == purpose) {
             return Ok(*first);

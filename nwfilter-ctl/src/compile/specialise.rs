@@ -6,22 +6,32 @@ use nwfilter_common::{Class, Field, Knowledge, LeafVerdict, TableLayer};
 use super::{
     Entry,
     rule::{Condition, FlatRule, Outcome},
+    set::ValueSet,
 };
 use crate::model::Semantics;
 
 /// What is known of a field, where libvirt's blind spots count.
-fn knowledge(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Knowledge {
+pub(super) fn knowledge(
+    class: Class,
+    field: Field,
+    layer: TableLayer,
+    semantics: Semantics,
+) -> Knowledge {
+    const FRAGMENT_HEADER: u64 = 44;
     let known = class.knows(field);
     if semantics == Semantics::Strict || layer == TableLayer::Inet {
         return known;
     }
     match (class, known) {
-        // ebtables compares the fragment header's own number (section 2.4, `protocol`).
-        (Class::Ip6Fragment, _) if field == Field::IpProtocol => Knowledge::Constant(44),
+        // ebtables' walk ends at the fragment header (section 2.4, `protocol`).
+        (Class::Ip6Fragment | Class::Ip6FragmentChain, _) if field == Field::IpProtocol => {
+            Knowledge::Constant(FRAGMENT_HEADER)
+        }
         // Ports are never there for it, nor is any field of a truncated ARP packet (4a, 10).
         (
             Class::Ip4Fragment
             | Class::Ip6Fragment
+            | Class::Ip6FragmentChain
             | Class::ArpShort
             | Class::ArpCut
             | Class::RarpShort
@@ -55,8 +65,18 @@ pub(super) fn specialise(
                 ),
                 Condition::Slots(test, _) => (test.field, None),
             };
+            // ip6tables takes AH for an extension header that is not there (4a, 5).
+            let later = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain)
+                && layer == TableLayer::Inet;
+            if later && semantics == Semantics::Libvirt && is_authentication_header(condition) {
+                possible = false;
+            }
             match knowledge(class, field, layer, semantics) {
-                Knowledge::Present => open.push(condition.clone()),
+                Knowledge::Present => match condition {
+                    Condition::In(_, set) if set.is_full(field.max_value()) => {}
+                    Condition::In(_, set) if set.is_empty() => possible = false,
+                    _ => open.push(condition.clone()),
+                },
                 Knowledge::Constant(_) => possible &= holds.unwrap_or(false),
                 Knowledge::Missing => unknown = true,
                 Knowledge::Ignored => {}
@@ -81,6 +101,11 @@ pub(super) fn specialise(
         ));
     }
     special
+}
+
+fn is_authentication_header(condition: &Condition) -> bool {
+    const AH: u64 = 51;
+    matches!(condition, Condition::In(Field::IpProtocol, set) if *set == ValueSet::single(AH))
 }
 
 fn constant(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Option<u64> {

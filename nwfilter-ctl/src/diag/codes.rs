@@ -117,6 +117,16 @@ codes! {
         "chain-priorities-differ",
         "filters give one chain different priorities";
     ChainOrder = 110, Warning, "chain-order", "nothing fixes the order of two chains";
+
+    // What a binding and its filters do not agree on.
+    MissingFilter = 120, Error, "missing-filter", "a filter that is referred to does not exist";
+    MisnamedFilter = 121, Error, "misnamed-filter", "a file holds a filter of another name";
+    MissingVariable = 122, Error, "missing-variable", "a variable has no value";
+    UnequalLists = 123, Error, "unequal-lists", "lists that are read in step differ in length";
+    UnfitValue = 124, Error, "unfit-value", "the value of a variable does not fit the attribute";
+    TooLarge = 125, Error, "too-large", "a binding's rules exceed a limit";
+    Unsupported = 126, Error, "unsupported", "the datapath lacks a test";
+    ReadDifferently = 127, Warning, "read-differently", "libvirt's tools read a variable's value differently";
 }
 
 impl Code {
@@ -149,7 +159,7 @@ impl fmt::Display for Code {
 pub fn page() -> String {
     let mut page = String::from(
         "# Diagnostics\n\n\
-         What `nwfilter-ctl check` finds in filters and bindings. Errors refuse a document; warnings name what\n\
+         What `nwfilter-ctl` finds in filters and bindings. Errors refuse a document; warnings name what\n\
          libvirt ignores, changes or reads in another way than it is written, and what is likely a mistake.\n\
          `nwfilter-ctl explain-code NWF0021` prints one entry.\n\n\
          This page is generated; see the test of `diag`.\n\n\

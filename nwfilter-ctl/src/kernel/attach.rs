@@ -2,6 +2,7 @@
 //! filters of a clsact queueing discipline.
 
 use std::{
+    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -59,7 +60,14 @@ impl Attachment {
     /// Detaches.
     pub(super) fn detach(self) -> Result<(), KernelError> {
         match self {
-            Self::Pinned(path) => remove(&path),
+            Self::Pinned(path) => match sys::detach_pinned_link(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => Err(KernelError::File {
+                    action: "detach",
+                    path,
+                    source,
+                }),
+                _ => remove(&path),
+            },
             Self::Tcx(_) => Ok(()),
             // Its device may be gone, and then so is the filter.
             Self::Clsact(link) => {
@@ -69,12 +77,65 @@ impl Attachment {
         }
     }
 
+    /// Whether it is on a device; `None` if that cannot be told.
+    pub(super) fn is_on(&self, ifindex: u32) -> Option<bool> {
+        match self {
+            Self::Pinned(path) => {
+                Some(sys::pinned_link_ifindex(path).is_ok_and(|on| on == ifindex))
+            }
+            Self::Tcx(_) | Self::Clsact(_) => None,
+        }
+    }
+
     /// Leaves the program attached when this process ends.
     pub(super) fn keep(self) {
         if let Self::Clsact(link) = self {
             std::mem::forget(link);
         }
     }
+}
+
+/// Gives the pins of a port the name that it has now.
+pub(super) fn rename(attached: &mut [Attachment], port: &str) -> Result<(), KernelError> {
+    for (attachment, direction) in attached.iter_mut().zip(DIRECTIONS) {
+        if let Attachment::Pinned(path) = attachment {
+            let links = path.parent().unwrap_or(path);
+            let new = pin_path(links, port, direction);
+            remove(&new)?;
+            fs::rename(&*path, &new).map_err(|source| KernelError::File {
+                action: "rename",
+                path: path.clone(),
+                source,
+            })?;
+            *path = new;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the pins of links that are not among those known.
+pub(super) fn remove_strangers<'a>(
+    links: &Path,
+    known: impl Iterator<Item = &'a Attachment>,
+) -> Result<(), KernelError> {
+    let known: HashSet<&Path> = known
+        .filter_map(|attachment| match attachment {
+            Attachment::Pinned(path) => Some(path.as_path()),
+            Attachment::Tcx(_) | Attachment::Clsact(_) => None,
+        })
+        .collect();
+    let failed = |source| KernelError::File {
+        action: "read",
+        path: links.to_owned(),
+        source,
+    };
+    for entry in fs::read_dir(links).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if !known.contains(path.as_path()) {
+            Attachment::Pinned(path).detach()?;
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), KernelError> {

@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fs, io,
+    fs::{self, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -87,6 +88,8 @@ pub struct Datapath {
     generation: u64,
     /// Ports whose spare record is out of date since the last flip.
     stale: BTreeSet<String>,
+    /// Held as long as this lives: what is pinned has one owner.
+    _lock: Option<fs::File>,
 }
 
 impl Datapath {
@@ -95,12 +98,16 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// Without the necessary rights, without a BPF file system to pin on, or when the kernel refuses
-    /// something; what was pinned before is still there and in force.
+    /// Without the necessary rights, without a BPF file system to pin on, when another process has
+    /// the pin directory open, or when the kernel refuses something; what was pinned before is still
+    /// there and in force.
     pub fn open(options: Options) -> Result<Self, KernelError> {
-        let maps = match &options.pins {
-            Some(pins) => Some(prepare_pins(pins)?),
-            None => None,
+        let (maps, lock) = match &options.pins {
+            Some(pins) => {
+                let maps = prepare_pins(pins)?;
+                (Some(maps), Some(lock_pins(pins)?))
+            }
+            None => (None, None),
         };
         let mut ebpf = object::load(maps.as_deref())?;
         let mut tables = Tables::new(&mut ebpf)?;
@@ -115,6 +122,7 @@ impl Datapath {
             images: HashMap::new(),
             generation,
             stale: BTreeSet::new(),
+            _lock: lock,
         };
         datapath.adopt()?;
         Ok(datapath)
@@ -147,6 +155,10 @@ impl Datapath {
             self.attach(&name, record.ifindex)?;
             self.stale.insert(name.clone());
             self.ports.insert(name, state);
+        }
+        if let Some(pins) = &self.options.pins {
+            // Of devices that are gone, or have another name now and other links.
+            attach::remove_strangers(&links_dir(pins), self.attachments.values().flatten())?;
         }
         // The spare records may be half written; no program may still read them.
         sys::wait_for_programs()
@@ -191,7 +203,8 @@ impl Datapath {
                 self.unbind(port)?;
             }
         }
-        self.collect()
+        self.collect();
+        Ok(())
     }
 
     /// Everything that a binding needs, still without effect.
@@ -411,14 +424,13 @@ impl Datapath {
 
     /// Forgets the images that no port uses; their numbers, and with them their memory, are used
     /// again by the next ones.
-    fn collect(&mut self) -> Result<(), KernelError> {
+    fn collect(&mut self) {
         let used: BTreeSet<u32> = self
             .ports
             .values()
             .map(|state| state.record.image)
             .collect();
         self.images.retain(|_, number| used.contains(number));
-        Ok(())
     }
 
     /// The bound ports.
@@ -451,6 +463,47 @@ impl Datapath {
         let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::EVENTS)?;
         self.tables.set_global(Global::Events, 1)?;
         Ok(DropEvents(ring))
+    }
+
+    /// Turns reports of drops on or off.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be written.
+    pub fn report_drops(&mut self, on: bool) -> Result<(), KernelError> {
+        self.tables.set_global(Global::Events, on.into())
+    }
+
+    /// Whether the program is on the device that it was attached to, in both directions: it is not
+    /// when that device is gone, even if another one has got its name and index. `None` for an
+    /// unknown port, and where the kernel has no links that could be asked.
+    pub fn is_attached(&self, port: &str) -> Option<bool> {
+        let ifindex = self.ports.get(port)?.ifindex;
+        let mut attached = true;
+        for attachment in self.attachments.get(port)? {
+            attached &= attachment.is_on(ifindex)?;
+        }
+        Some(attached)
+    }
+
+    /// Follows a device that has got another name: what it has stays in force.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be renamed.
+    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), KernelError> {
+        if let Some(mut attached) = self.attachments.remove(old) {
+            let renamed = attach::rename(&mut attached, new);
+            self.attachments.insert(new.to_owned(), attached);
+            renamed?;
+        }
+        if let Some(state) = self.ports.remove(old) {
+            self.ports.insert(new.to_owned(), state);
+        }
+        if self.stale.remove(old) {
+            self.stale.insert(new.to_owned());
+        }
+        Ok(())
     }
 
     /// Events that were lost because nobody read them in time.
@@ -515,6 +568,24 @@ impl Drop for Datapath {
 
 fn links_dir(pins: &Path) -> PathBuf {
     pins.join("links")
+}
+
+/// Makes sure that nobody else changes what is pinned. A directory can be locked although it is on
+/// a BPF file system, which has no files to write to.
+fn lock_pins(pins: &Path) -> Result<fs::File, KernelError> {
+    let failed = |source| KernelError::File {
+        action: "lock",
+        path: pins.to_owned(),
+        source,
+    };
+    let directory = fs::File::open(pins).map_err(failed)?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(KernelError::Busy {
+            path: pins.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
 }
 
 /// Makes the pin directory and returns that of this version's maps.

@@ -21,6 +21,12 @@ pub enum KernelError {
         /// The pin directory.
         path: PathBuf,
     },
+    /// Another process has the pin directory open.
+    #[error("{path} is in use by another nwfilter process")]
+    Busy {
+        /// The pin directory.
+        path: PathBuf,
+    },
     /// The object could not be loaded at all.
     #[error("the kernel does not take the BPF object (Linux 6.1 or newer is needed)")]
     Load(#[source] Box<EbpfError>),

@@ -1,6 +1,6 @@
 //! Drop events out of the ring buffer.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::maps::{MapData, RingBuf};
 use nwfilter_common::DropEvent;
@@ -11,6 +11,12 @@ pub struct DropEvents(pub(super) RingBuf<MapData>);
 impl AsFd for DropEvents {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+impl AsRawFd for DropEvents {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

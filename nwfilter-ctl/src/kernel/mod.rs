@@ -23,4 +23,5 @@ pub use self::{
     error::KernelError,
     events::DropEvents,
     object::Run,
+    sys::{ifindex, ifname},
 };

@@ -32,7 +32,7 @@ pub(super) fn is_bpffs(path: &Path) -> io::Result<bool> {
 }
 
 /// Index of a device in this network namespace; `None` if there is none of that name.
-pub(super) fn ifindex(name: &str) -> Option<u32> {
+pub fn ifindex(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: the name is a C string.
     match unsafe { libc::if_nametoindex(name.as_ptr()) } {
@@ -42,7 +42,7 @@ pub(super) fn ifindex(name: &str) -> Option<u32> {
 }
 
 /// Name of a device in this network namespace.
-pub(super) fn ifname(ifindex: u32) -> Option<String> {
+pub fn ifname(ifindex: u32) -> Option<String> {
     let mut name = [0; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the size that the call asks for.
     if unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) }.is_null() {
@@ -54,24 +54,38 @@ pub(super) fn ifname(ifindex: u32) -> Option<String> {
 
 /// Interface index of the pinned TCX link; 0 when its device is gone.
 pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
-    let path = CString::new(pin.as_os_str().as_bytes())?;
-    let mut attr = zeroed_attr();
-    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
-    // SAFETY: the path is a C string that lives until the call returns.
-    let fd = unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &attr) }?;
-    // SAFETY: the call returned a descriptor that nobody else owns.
-    let link = unsafe { OwnedFd::from_raw_fd(fd) };
-
+    let link = pinned(pin)?;
     // SAFETY: plain data, for which all zero bytes are valid.
     let mut info: bpf_link_info = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut attr = zeroed_attr();
-    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.bpf_fd = link.as_raw_fd().cast_unsigned();
     attr.info.info_len = size_of::<bpf_link_info>() as u32;
     attr.info.info = &raw mut info as u64;
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives.
     unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
     // SAFETY: an integer, whatever kind of link it is.
     Ok(unsafe { info.__bindgen_anon_1.tcx.ifindex })
+}
+
+/// Takes the pinned link off its device, now. Removing its pin does that, too, but some time later:
+/// the kernel leaves it to a worker what the last reference to a link does when it goes.
+pub(super) fn detach_pinned_link(pin: &Path) -> io::Result<()> {
+    let link = pinned(pin)?;
+    let mut attr = zeroed_attr();
+    attr.link_detach.link_fd = link.as_raw_fd().cast_unsigned();
+    // SAFETY: the attributes are those of the command, without pointers.
+    unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &attr) }.map(drop)
+}
+
+/// Opens what is pinned.
+fn pinned(pin: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let mut attr = zeroed_attr();
+    attr.__bindgen_anon_4.pathname = path.as_ptr() as u64;
+    // SAFETY: the path is a C string that lives until the call returns.
+    let fd = unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &attr) }?;
+    // SAFETY: the call returned a descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn zeroed_attr() -> bpf_attr {

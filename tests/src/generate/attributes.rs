@@ -401,8 +401,10 @@ fn inet(element: Protocol, family: Family, local: bool, options: Options) -> Gro
             family == Family::V4 || options.semantics == Semantics::Strict,
         ),
         one(Attr::Dscp, numbers(pool::DSCPS.to_vec())),
-        one(Attr::State, texts(&states)),
     ];
+    if options.connections {
+        groups.push(one(Attr::State, texts(&states)));
+    }
     if options.limits {
         groups.push(one(Attr::ConnlimitAbove, texts(&["0", "1", "2"])));
     }
@@ -433,7 +435,9 @@ fn inet(element: Protocol, family: Family, local: bool, options: Options) -> Gro
                 "SYN,ACK/SYN,ACK",
             ];
             groups.push(one(Attr::Flags, texts(&flags)));
-            groups.push(one(Attr::TcpOption, numbers(vec![2_u32, 3, 8, 1, 254])));
+            if options.tcp_options {
+                groups.push(one(Attr::TcpOption, numbers(vec![2_u32, 3, 8, 1, 254])));
+            }
         }
         Protocol::Udp | Protocol::UdpIpv6 | Protocol::Sctp | Protocol::SctpIpv6 => {
             groups.extend(ports(local, options));

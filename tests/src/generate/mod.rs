@@ -54,8 +54,14 @@ pub struct Options {
     pub limits: bool,
     /// `ipset` with `ipsetflags`; the sets are called `set` and `other`.
     pub sets: bool,
+    /// Rules that look at connections: `state`, and accepting ones without `statematch='false'`.
+    pub connections: bool,
+    /// `option` of `tcp`.
+    pub tcp_options: bool,
     /// Pauses between frames.
     pub time: bool,
+    /// Only rules of this element, and of `mac`.
+    pub focus: Option<Protocol>,
 }
 
 impl Options {
@@ -71,12 +77,18 @@ impl Options {
             continue_in_inet: false,
             limits: true,
             sets: false,
+            connections: true,
+            tcp_options: true,
             time: true,
+            focus: None,
         }
     }
 
     fn allows(self, element: Protocol) -> bool {
-        self.inet || element.family().is_none()
+        let wanted = self
+            .focus
+            .is_none_or(|focus| element == focus || element == Protocol::Mac);
+        wanted && (self.inet || element.family().is_none())
     }
 }
 

@@ -123,6 +123,12 @@ fn rule_of(element: Protocol, local: bool, options: Options) -> BoxedStrategy<Ru
     )
         .prop_map(move |(action, direction, priority, statematch, groups)| {
             let groups = compatible(element, direction, groups);
+            let needs_state = inet && action == "accept" && direction != "inout";
+            let statematch = if needs_state && !options.connections {
+                Some("false")
+            } else {
+                statematch
+            };
             Rule {
                 action,
                 direction,

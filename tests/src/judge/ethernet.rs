@@ -320,11 +320,12 @@ fn ip(
     tests.extend(attributes.network(Attr::SrcIpAddr, Attr::SrcIpMask, &source));
     tests.extend(attributes.network(Attr::DstIpAddr, Attr::DstIpMask, &destination));
 
-    // libvirt looks at a later fragment as it stands. Of IPv6 it then knows no protocol at all.
+    // libvirt looks at a later fragment as it stands. In IPv6 the last header it then finds is the
+    // fragment header.
     let alone = semantics == Semantics::Libvirt && packet.is_later_fragment();
     let is_v6 = frame.ethertype == ethertype::IPV6;
     let number = match packet.protocol {
-        _ if alone && is_v6 => Field::Different,
+        _ if alone && is_v6 => Field::Is(protocol::FRAGMENT),
         Field::Is(protocol::NO_NEXT_HEADER) if is_v6 => Field::Absent,
         number => number,
     };

@@ -18,6 +18,8 @@ pub(super) mod ethertype {
     pub(in super::super) const RARP: u16 = 0x8035;
     pub(in super::super) const VLAN: u16 = 0x8100;
     pub(in super::super) const IPV6: u16 = 0x86dd;
+    /// What is less is the length of an 802.3 frame (IEEE 802.3 section 3.2.6).
+    pub(in super::super) const MIN: u16 = 0x0600;
 }
 
 /// Where bridges send their BPDUs (IEEE 802.1D table 7-10).
@@ -81,13 +83,15 @@ impl<'a> Frame<'a> {
 
     /// The BPDU in this frame, which may stand behind one VLAN tag.
     pub(super) fn bpdu(&self) -> Bpdu<'a> {
-        let at = if self.ethertype == ethertype::VLAN {
-            18
-        } else {
-            14
+        let (length, at) = match self.vlan() {
+            Field::Is(vlan) => (vlan.inner, 18),
+            // The frame ends inside its tag, and so before any BPDU.
+            Field::Unknown => (0, self.bytes.len()),
+            Field::Absent | Field::Different => (self.ethertype, 14),
         };
         Bpdu {
-            llc: self.bytes.get(at..).unwrap_or_default(),
+            is_llc: length < ethertype::MIN,
+            llc: &self.bytes[at..],
         }
     }
 }
@@ -114,64 +118,49 @@ pub(super) struct Arp {
 }
 
 impl Arp {
-    /// The address fields are those of ARP for Ethernet and IPv4. A packet of any other hardware
-    /// type or address length has none of them; one of any other protocol type has only the MAC
-    /// addresses.
+    /// Hardware addresses are MAC addresses in a packet of type 1 and length 6, protocol addresses
+    /// IPv4 addresses in one of type 0x800 and length 4; each of them wherever the two lengths put
+    /// them.
     ///
-    /// Truncated: in [`Semantics::Libvirt`], tests of missing fields and all address tests fail; in
-    /// [`Semantics::Strict`], every field is unknown.
+    /// Truncated, which is before the last address that the lengths announce: in
+    /// [`Semantics::Libvirt`], tests of missing fields and all address tests fail (4a.10); in
+    /// [`Semantics::Strict`], all addresses are unknown.
     fn parse(arp: &[u8], semantics: Semantics) -> Self {
         let truncated = match semantics {
-            Semantics::Strict => Self::without_header(Field::Unknown),
-            Semantics::Libvirt => Self::without_header(Field::Absent),
+            Semantics::Strict => Field::Unknown,
+            Semantics::Libvirt => Field::Absent,
         };
         if arp.len() < 8 {
-            return truncated;
+            return Self::without_header(truncated);
         }
         let hardware = u16::from_be_bytes([arp[0], arp[1]]);
         let protocol = u16::from_be_bytes([arp[2], arp[3]]);
-        let opcode = u16::from_be_bytes([arp[6], arp[7]]);
-        let (hardware_length, protocol_length) = (arp[4], arp[5]);
-
-        let known = Self {
-            hardware: Field::Is(hardware),
-            protocol: Field::Is(protocol),
-            opcode: Field::Is(opcode),
-            ..Self::without_header(Field::Absent)
+        let (hardware_length, protocol_length) = (usize::from(arp[4]), usize::from(arp[5]));
+        let sender_ip = 8 + hardware_length;
+        let target_mac = sender_ip + protocol_length;
+        let target_ip = target_mac + hardware_length;
+        let whole = arp.len() >= target_ip + protocol_length;
+        let mac = |at: usize| match (hardware, hardware_length) {
+            (1, 6) if whole => Field::Is(MacAddr(std::array::from_fn(|i| arp[at + i]))),
+            (1, 6) => truncated.map(|()| MacAddr::default()),
+            _ => Field::Absent,
         };
-        if hardware != 1 || hardware_length != 6 || protocol_length != 4 {
-            return known;
-        }
-        if arp.len() < 28 {
-            return match semantics {
-                Semantics::Strict if protocol == ethertype::IPV4 => truncated,
-                Semantics::Strict => Self {
-                    sender_mac: Field::Unknown,
-                    target_mac: Field::Unknown,
-                    ..known
-                },
-                Semantics::Libvirt => known,
-            };
-        }
-        let mac = |at: usize| Field::Is(MacAddr(std::array::from_fn(|i| arp[at + i])));
-        let ip = |at: usize| {
-            if protocol == ethertype::IPV4 {
-                Field::Is(Ipv4Addr::new(
-                    arp[at],
-                    arp[at + 1],
-                    arp[at + 2],
-                    arp[at + 3],
-                ))
-            } else {
-                Field::Absent
+        let ip = |at: usize| match (protocol, protocol_length) {
+            (ethertype::IPV4, 4) if whole => {
+                let octets: [u8; 4] = std::array::from_fn(|i| arp[at + i]);
+                Field::Is(Ipv4Addr::from(octets))
             }
+            (ethertype::IPV4, 4) => truncated.map(|()| Ipv4Addr::UNSPECIFIED),
+            _ => Field::Absent,
         };
         Self {
+            hardware: Field::Is(hardware),
+            protocol: Field::Is(protocol),
+            opcode: Field::Is(u16::from_be_bytes([arp[6], arp[7]])),
             sender_mac: mac(8),
-            sender_ip: ip(14),
-            target_mac: mac(18),
-            target_ip: ip(24),
-            ..known
+            sender_ip: ip(sender_ip),
+            target_mac: mac(target_mac),
+            target_ip: ip(target_ip),
         }
     }
 
@@ -194,6 +183,8 @@ impl Arp {
 
 /// A bridge protocol data unit behind its LLC header (IEEE 802.1D section 9).
 pub(super) struct Bpdu<'a> {
+    /// The frame is one of 802.3, which alone has an LLC header.
+    is_llc: bool,
     /// LLC: three bytes; BPDU: protocol id, version, type (together 7 bytes), then, in a
     /// configuration BPDU, flags and the rest (together 38 bytes).
     llc: &'a [u8],
@@ -203,6 +194,9 @@ impl Bpdu<'_> {
     /// LLC 42 42 03 and protocol id 0; without it, no field is there. Cut off if it does not reach
     /// to the type.
     pub(super) fn kind(&self) -> Field<u8> {
+        if !self.is_llc {
+            return Field::Absent;
+        }
         match self.llc.get(..7) {
             None => Field::Unknown,
             Some([0x42, 0x42, 0x03, 0, 0, _version, kind]) => Field::Is(*kind),

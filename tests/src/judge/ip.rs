@@ -13,6 +13,7 @@ pub(super) mod protocol {
     pub(in super::super) const TCP: u8 = 6;
     pub(in super::super) const UDP: u8 = 17;
     pub(in super::super) const DCCP: u8 = 33;
+    pub(in super::super) const FRAGMENT: u8 = 44;
     pub(in super::super) const AH: u8 = 51;
     pub(in super::super) const ICMPV6: u8 = 58;
     pub(in super::super) const NO_NEXT_HEADER: u8 = 59;
@@ -361,8 +362,7 @@ fn transport(header: &Header<'_>, payload: &[u8]) -> Field<Transport> {
 fn header_length(family: Family, number: u8) -> Option<usize> {
     match number {
         protocol::TCP => Some(20),
-        protocol::UDP => Some(8),
-        protocol::DCCP | protocol::SCTP => Some(12),
+        protocol::UDP | protocol::DCCP | protocol::SCTP => Some(8),
         number if number == icmp_protocol(family) => Some(8),
         _ => None,
     }

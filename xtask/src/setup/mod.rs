@@ -13,9 +13,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::exec;
 use plan::{Missing, Plan};
-use requirements::{REQUIREMENTS, Requirement, find_program};
+use requirements::{REQUIREMENTS, Requirement};
 
-pub(crate) use requirements::Group;
+pub(crate) use requirements::{Group, find_program, qemu};
 
 /// Makes everything available that `groups` need; without any, everything of all groups.
 ///

@@ -18,6 +18,8 @@ pub(crate) enum Group {
     Run,
     /// The tests.
     Test,
+    /// The tests in other kernels, `cargo xtask test --kernels`.
+    Kernels,
 }
 
 /// One line of the table.
@@ -52,6 +54,19 @@ const INSTALL_LINKER: Step = Step {
         "LLVM_PREFIX=/usr/lib/llvm-22 PATH=/usr/lib/llvm-22/bin:$PATH \
         cargo install --locked --root target/tools bpf-linker --version 0.13.0 \
         --no-default-features --features llvm-22",
+    ),
+    root: false,
+};
+/// Unpacked, because Debian's QEMU cannot be installed beside a newer `qemu-utils`, and takes no root.
+const UNPACK_QEMU: Step = Step {
+    command: Cow::Borrowed(
+        "apt-get --quiet update; mkdir -p target/tools/qemu.partial && \
+        cd target/tools/qemu.partial && \
+        apt-get --quiet --option APT::Sandbox::User=root download $(\
+        apt-get install --simulate --no-install-recommends qemu-system-x86 | \
+        sed -n 's/^Inst \\([^ ]*\\).*/\\1/p') && \
+        for package in *.deb; do dpkg-deb --extract $package . && rm $package || exit; done && \
+        cd .. && mv qemu.partial qemu",
     ),
     root: false,
 };
@@ -98,7 +113,23 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         "shows what the kernel has loaded",
         "bpftool",
     ),
+    program(
+        Group::Kernels,
+        "strip",
+        "makes the tests fit into a small machine",
+        "binutils",
+    ),
+    Requirement {
+        group: Group::Kernels,
+        name: QEMU,
+        purpose: "boots other kernels",
+        probe: Probe::Check(|workspace| qemu(workspace).map(drop)),
+        packages: "",
+        step: Some(UNPACK_QEMU),
+    },
 ];
+
+const QEMU: &str = "qemu-system-x86_64";
 
 const fn program(
     group: Group,
@@ -120,24 +151,33 @@ impl Requirement {
     /// Tells why this is missing, if it is.
     pub(crate) fn probe(&self, workspace: &Path) -> Result<(), String> {
         match self.probe {
-            Probe::Program => find_program(self.name),
+            Probe::Program => find_program(self.name).map(drop),
             Probe::Check(check) => check(workspace),
         }
     }
 }
 
 /// Ordinary users' `PATH` often lacks the system's directories, but their programs run there, too.
-pub(crate) fn find_program(name: &str) -> Result<(), String> {
+pub(crate) fn find_program(name: &str) -> Result<PathBuf, String> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let found = env::split_paths(&path)
+    env::split_paths(&path)
         .chain(system)
-        .any(|directory| directory.join(name).is_file());
-    if found {
-        Ok(())
-    } else {
-        Err("not in PATH".to_owned())
-    }
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+        .ok_or_else(|| "not in PATH".to_owned())
+}
+
+/// The machine's QEMU, else the one that set-up has unpacked.
+pub(crate) fn qemu(workspace: &Path) -> Result<PathBuf, String> {
+    find_program(QEMU).or_else(|why| {
+        let unpacked = workspace.join("target/tools/qemu/usr/bin").join(QEMU);
+        if unpacked.is_file() {
+            Ok(unpacked)
+        } else {
+            Err(format!("{why} and not in target/tools/qemu"))
+        }
+    })
 }
 
 fn rust(_workspace: &Path) -> Result<(), String> {
@@ -200,7 +240,7 @@ mod tests {
 
     #[test]
     fn programs_are_files_in_the_path() {
-        assert_eq!(find_program("sh"), Ok(()));
+        assert!(find_program("sh").unwrap().ends_with("sh"));
         assert_eq!(
             find_program("no-such-program"),
             Err("not in PATH".to_owned())

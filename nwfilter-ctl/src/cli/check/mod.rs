@@ -1,20 +1,22 @@
 //! `nwfilter-ctl check`: every finding of every document, without a daemon and without root.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
 
-use super::{Outcome, render};
+use super::{
+    Outcome, document,
+    render::{self, Checked},
+};
 use crate::{
-    diag::{Code, Diagnostic, SourceFile, any_error},
+    diag::{SourceFile, any_error},
     lint::{lint_filter, lint_set},
-    model::{Filter, Semantics, Span},
+    model::{Filter, Semantics},
     parse::{Document, parse_document},
-    xml::{self, Limits},
 };
 
 /// Check filters and bindings, and warn of what libvirt would silently read differently
@@ -68,12 +70,6 @@ pub enum Format {
     Short,
     /// One JSON document
     Json,
-}
-
-/// A document and what was found in it.
-pub(super) struct Checked {
-    pub(super) source: SourceFile,
-    pub(super) found: Vec<Diagnostic>,
 }
 
 /// Checks all documents and prints what was found. Files that cannot be read are reported on
@@ -156,56 +152,15 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Er
 }
 
 fn check_file(path: &Path, semantics: Semantics) -> io::Result<(Checked, Option<Document>)> {
-    let name = path.display().to_string();
-    let limit = Limits::default().bytes;
-    let mut bytes = Vec::new();
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    if size <= limit as u64 {
-        // Not every file knows its size.
-        file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    }
-    if size > limit as u64 || bytes.len() > limit {
-        let size = if size > limit as u64 {
-            format!("{size} bytes")
-        } else {
-            "more".into()
-        };
-        let message = format!("the document has {size}, the limit is {limit} bytes");
-        let found = Diagnostic::new(Code::DocumentTooLarge, Span::default(), message);
-        return Ok((
-            Checked {
-                source: SourceFile::new(name, ""),
-                found: vec![found],
-            },
-            None,
-        ));
-    }
-    Ok(match xml::decode(&bytes) {
+    Ok(match document::read(path)? {
+        Err(unusable) => (unusable, None),
         Ok(text) => {
-            let (document, mut found) = parse_document(text, semantics);
+            let (document, mut found) = parse_document(&text, semantics);
             if let Some(Document::Filter(filter)) = &document {
                 found.extend(lint_filter(filter, semantics));
             }
-            (
-                Checked {
-                    source: SourceFile::new(name, text),
-                    found,
-                },
-                document,
-            )
-        }
-        Err(found) => {
-            // As far as it is text, so that the finding has a line.
-            let end = found.primary.span.start;
-            let text = String::from_utf8_lossy(&bytes[..(end + 1).min(bytes.len())]);
-            (
-                Checked {
-                    source: SourceFile::new(name, text),
-                    found: vec![*found],
-                },
-                None,
-            )
+            let source = SourceFile::new(path.display().to_string(), text);
+            (Checked { source, found }, document)
         }
     })
 }

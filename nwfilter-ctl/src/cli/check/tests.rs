@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{CheckArgs, Format, SemanticsArg, run};
-use crate::cli::{Outcome, explain_code};
+use crate::cli::{Global, Outcome, explain_code};
 
 /// A directory of files that goes away at the end.
 struct Dir(PathBuf);
@@ -283,7 +283,7 @@ fn codes_are_explained() {
     let explain = |code: &str| {
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         let args = explain_code::ExplainCodeArgs { code: code.into() };
-        let outcome = explain_code::run(&args, &mut out, &mut errors).unwrap();
+        let outcome = explain_code::run(&args, &Global::default(), &mut out, &mut errors).unwrap();
         (
             outcome,
             String::from_utf8(out).unwrap(),

@@ -88,6 +88,10 @@ impl Builder<'_> {
     }
 
     /// Adds a condition to every alternative.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "callers make the set for this call"
+    )]
     fn and(&mut self, field: Field, set: ValueSet) {
         for alternative in &mut self.alternatives {
             alternative.push(Condition::In(field, set.clone()));
@@ -141,13 +145,6 @@ impl Builder<'_> {
 
     fn get(&self, attr: Attr) -> Option<&Test> {
         self.instance.tests.iter().find(|test| test.attr == attr)
-    }
-
-    fn number(&self, attr: Attr) -> Option<u64> {
-        match self.get(attr)?.values.first()? {
-            Datum::Number(value) => Some(u64::from(*value)),
-            _ => None,
-        }
     }
 
     fn prefix(&self, attr: Attr) -> Option<u8> {
@@ -255,12 +252,20 @@ impl Builder<'_> {
                 let group = [Attr::Type, Attr::TypeEnd, Attr::Code, Attr::CodeEnd];
                 let first = self.instance.tests.iter().find(|t| group.contains(&t.attr));
                 if first.is_some_and(|first| first.attr == test.attr) {
-                    self.icmpv6_ranges(test.negated);
+                    self.and(
+                        F::IpProtocol,
+                        ValueSet::single(u64::from(ip_protocol::ICMPV6)),
+                    );
+                    let types = self.span(Attr::Type, Attr::TypeEnd);
+                    let codes = self.span(Attr::Code, Attr::CodeEnd);
+                    self.icmp(types, codes);
                 }
             }
-            Attr::Type => self.numbers(test, F::IcmpType),
-            // Without a type the code is ignored (section 2.5).
-            Attr::Code if self.get(Attr::Type).is_some() => self.numbers(test, F::IcmpCode),
+            // Once, at the type; without a type the code is ignored (section 2.5).
+            Attr::Type => {
+                let set = |test: &Test| (numbers(test), test.negated);
+                self.icmp(Some(set(test)), self.get(Attr::Code).map(set));
+            }
             Attr::Flags => self.tcp_flags(test),
             Attr::TcpOption | Attr::ConnlimitAbove | Attr::IpSet => {
                 return Err(Stop::Error(CompileError::Unsupported {
@@ -275,11 +280,7 @@ impl Builder<'_> {
     }
 
     fn numbers(&mut self, test: &Test, field: Field) {
-        let values = test.values.iter().filter_map(|value| match value {
-            Datum::Number(number) => Some(u64::from(*number)),
-            _ => None,
-        });
-        self.and_in(field, &ValueSet::from_values(values), test.negated);
+        self.and_in(field, &numbers(test), test.negated);
     }
 
     /// A range whose end is another attribute. With several values (strict, negated) the end has as
@@ -355,27 +356,39 @@ impl Builder<'_> {
         );
     }
 
-    /// Types and codes of the `ipv6` element, negated as a unit.
-    fn icmpv6_ranges(&mut self, negated: bool) {
-        let span = |start: Attr, end: Attr| {
-            let (low, high) = (self.number(start), self.number(end));
-            ValueSet::range(low.unwrap_or(0), high.or(low).unwrap_or(0xff))
+    /// The range that two attributes of `ipv6` span, with its sign: a missing start is 0, a missing
+    /// end the start or else 255. `None` without either.
+    fn span(&self, start: Attr, end: Attr) -> Option<(ValueSet, bool)> {
+        let (starts, ends) = (self.get(start), self.get(end));
+        let negated = starts.or(ends)?.negated;
+        let values = |test: Option<&Test>| -> Vec<u64> {
+            test.map_or_else(Vec::new, |test| {
+                test.values.iter().filter_map(number).collect()
+            })
         };
-        let types = span(Attr::Type, Attr::TypeEnd);
-        let codes = span(Attr::Code, Attr::CodeEnd);
+        let (starts, ends) = (values(starts), values(ends));
+        let ranges = (0..starts.len().max(ends.len())).map(|i| {
+            let start = starts.get(i).or(starts.last()).copied();
+            let end = ends.get(i).or(ends.last()).copied();
+            (start.unwrap_or(0), end.or(start).unwrap_or(0xff))
+        });
+        Some((ValueSet::from_ranges(ranges), negated))
+    }
+
+    /// ICMP types and codes: with the same sign, negated as a unit.
+    fn icmp(&mut self, types: Option<(ValueSet, bool)>, codes: Option<(ValueSet, bool)>) {
         let (kind, code) = (Field::IcmpType, Field::IcmpCode);
-        self.and(
-            Field::IpProtocol,
-            ValueSet::single(u64::from(ip_protocol::ICMPV6)),
-        );
-        let inside = Condition::In(kind, types.clone());
-        if negated {
-            self.and_either(&[
-                vec![Condition::In(kind, types.complement(0xff))],
-                vec![inside, Condition::In(code, codes.complement(0xff))],
-            ]);
-        } else {
-            self.and_either(&[vec![inside, Condition::In(code, codes)]]);
+        match (types, codes) {
+            (Some((types, true)), Some((codes, true))) => {
+                self.boxes(&[vec![(kind, types), (code, codes)]], true);
+            }
+            (types, codes) => {
+                for (field, sets) in [(kind, types), (code, codes)] {
+                    if let Some((set, negated)) = sets {
+                        self.and_in(field, &set, negated);
+                    }
+                }
+            }
         }
     }
 
@@ -532,6 +545,19 @@ impl Builder<'_> {
         }
         self.boxes(&boxes, test.negated);
     }
+}
+
+/// A number.
+fn number(value: &Datum) -> Option<u64> {
+    match value {
+        Datum::Number(number) => Some(u64::from(*number)),
+        _ => None,
+    }
+}
+
+/// All numbers of a test.
+fn numbers(test: &Test) -> ValueSet {
+    ValueSet::from_values(test.values.iter().filter_map(number))
 }
 
 /// A copy of the test for its `i`th value only.

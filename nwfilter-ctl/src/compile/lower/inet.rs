@@ -45,13 +45,13 @@ impl Lowering<'_> {
             let swapped = orientation == Orientation::Swapped;
             let mut instance = instance.clone();
             if swapped {
-                let only_mac =
-                    instance.tests.len() == 1 && instance.tests[0].attr == Attr::SrcMacAddr;
-                // Section 2.5: without the MAC test a swapped rule might be left with none at all.
-                if only_mac && instance.protocol.ip_protocol().is_none() {
+                // Section 2.5: a swapped rule has no MAC test; if it had no other, it is not there.
+                let is_mac = |attr| matches!(attr, Attr::SrcMacAddr | Attr::DstMacAddr);
+                let has_mac = instance.tests.iter().any(|test| is_mac(test.attr));
+                instance.tests.retain(|test| !is_mac(test.attr));
+                if has_mac && !instance.tests.iter().any(|test| tests_header(test.attr)) {
                     continue;
                 }
-                instance.tests.retain(|test| test.attr != Attr::SrcMacAddr);
             }
             let entry = self.entries.rule(&instance);
             let alternatives = conditions(&instance, orientation, self.semantics, &mut self.slots)?
@@ -92,12 +92,8 @@ fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearan
     };
     let both = instance.direction == Direction::InOut;
 
-    if icmp_type && instance.statematch && both {
-        return None;
-    }
-    // Rules of one orientation only.
-    let one_sided = connlimit || (icmp_type && instance.statematch);
-    if one_sided && !own_side {
+    // Rules of one orientation only; and fact 14, whatever `statematch` says.
+    if (connlimit || icmp_type) && !own_side || icmp_type && both {
         return None;
     }
     if !instance.statematch {
@@ -110,7 +106,7 @@ fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearan
         if !own_side && !both {
             return None;
         }
-        let states = (!listed.is_empty() && !(connlimit && accept)).then(|| set_of(listed));
+        let states = (!(listed.is_empty() || connlimit && accept)).then(|| set_of(listed));
         return Some(Appearance {
             orientation,
             states,
@@ -131,6 +127,25 @@ fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearan
         orientation,
         states,
     })
+}
+
+/// Whether an attribute of the inet layer makes a test of an IP packet's headers, rather than of the
+/// frame's MAC addresses or of the connection, or only completes another attribute.
+const fn tests_header(attr: Attr) -> bool {
+    matches!(
+        attr,
+        Attr::SrcIpAddr
+            | Attr::DstIpAddr
+            | Attr::SrcIpFrom
+            | Attr::DstIpFrom
+            | Attr::Dscp
+            | Attr::SrcPortStart
+            | Attr::DstPortStart
+            | Attr::Flags
+            | Attr::TcpOption
+            | Attr::Type
+            | Attr::IpSet
+    )
 }
 
 /// The states of a `state` attribute; empty for `NONE`.

@@ -7,7 +7,7 @@ mod inet;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use nwfilter_common::{FrameDirection, Slot, TableLayer};
+use nwfilter_common::{Class, FrameDirection, Knowledge, MAX_SLOT_RUN, Slot, TableLayer};
 
 use self::conditions::{Conjunction, Stop};
 use super::{
@@ -164,7 +164,8 @@ fn push(rules: &mut Vec<FlatRule>, entry: u32, outcome: Outcome, alternatives: V
     }
 }
 
-/// Intersects the sets of each field; `None` when nothing can satisfy them.
+/// Intersects the sets of each field; `None` when no frame can satisfy them. Sets that hold all values
+/// or none stay where the field may be missing: whoever tests a missing field drops the frame.
 fn simplify(conditions: Conjunction) -> Option<Conjunction> {
     let mut simple: Conjunction = Vec::with_capacity(conditions.len());
     for condition in conditions {
@@ -178,13 +179,13 @@ fn simplify(conditions: Conjunction) -> Option<Conjunction> {
             (None, condition) => simple.push(condition),
         }
     }
-    simple.retain(|condition| match condition {
-        Condition::In(field, set) => !set.is_full(field.max_value()),
-        Condition::Slots(..) => true,
-    });
-    let impossible = simple
-        .iter()
-        .any(|condition| matches!(condition, Condition::In(_, set) if set.is_empty()));
+    let known = |field| {
+        let missing = |class: &Class| class.knows(field) == Knowledge::Missing;
+        !Class::ALL.iter().any(missing)
+    };
+    let impossible = simple.iter().any(
+        |condition| matches!(condition, Condition::In(field, set) if set.is_empty() && known(*field)),
+    );
     (!impossible).then_some(simple)
 }
 
@@ -231,7 +232,9 @@ fn extend_run(last: &mut FlatRule, next: &FlatRule) -> bool {
     };
     match (&mut last.conditions[i], &next.conditions[i]) {
         (Condition::Slots(a, false), Condition::Slots(b, false))
-            if a.field == b.field && a.first + a.count * a.stride() == b.first =>
+            if a.field == b.field
+                && a.first + a.count * a.stride() == b.first
+                && usize::from(a.count + b.count) <= MAX_SLOT_RUN =>
         {
             *a = SlotTest {
                 count: a.count + b.count,

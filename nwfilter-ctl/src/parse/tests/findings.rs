@@ -147,6 +147,14 @@ fn every_code_has_a_case() {
         Code::IncompleteBinding,
         Code::ChainOrder,
         Code::ChainPrioritiesDiffer,
+        Code::MissingFilter,
+        Code::MisnamedFilter,
+        Code::MissingVariable,
+        Code::UnequalLists,
+        Code::UnfitValue,
+        Code::TooLarge,
+        Code::Unsupported,
+        Code::ReadDifferently,
     ]);
     let missing: Vec<_> = Code::ALL
         .iter()

@@ -1,7 +1,7 @@
 //! What one frame costs in the kernel: the whole program, run by `BPF_PROG_TEST_RUN`, net of an empty
 //! program run the same way.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Result, ensure};
 use nwfilter_common::{FrameDirection, MacAddr};
@@ -54,7 +54,7 @@ impl Bound {
             "the program returned {}",
             run.action
         );
-        Ok(run.duration.as_nanos() as f64)
+        Ok(nanoseconds(run.duration))
     }
 }
 
@@ -95,7 +95,7 @@ fn anti_spoofing() -> Result<String> {
                     program == "empty" || (action == -1) == *accepted,
                     "{program}: {action}"
                 );
-                Ok(time.as_nanos() as f64)
+                Ok(nanoseconds(time))
             }
         };
         let medians = interleaved(
@@ -146,7 +146,11 @@ fn long_filters() -> Result<String> {
             let medians = interleaved(
                 ROUNDS,
                 &mut [
-                    &mut || Ok(baseline.run("empty", IFINDEX, &frame, REPEAT)?.1.as_nanos() as f64),
+                    &mut || {
+                        Ok(nanoseconds(
+                            baseline.run("empty", IFINDEX, &frame, REPEAT)?.1,
+                        ))
+                    },
                     &mut || bound.time(FrameDirection::Out, &frame, true),
                 ],
             )?;
@@ -162,4 +166,8 @@ fn long_filters() -> Result<String> {
     }
     writeln!(out)?;
     Ok(out)
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
 }

@@ -1,0 +1,147 @@
+//! What the daemon is told: where things are, and how filters are read. Command line over
+//! configuration file over defaults.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::model::Semantics;
+
+/// Where things are.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Filters, `NAME.xml`.
+    pub filter_dir: PathBuf,
+    /// Bindings, in `bindings/PORT.xml`. Not meant to outlive the host's reboot, as ports do not.
+    pub state_dir: PathBuf,
+    /// Where callers connect.
+    pub socket: PathBuf,
+    /// Where maps, programs and links are pinned: on a BPF file system.
+    pub pin_dir: PathBuf,
+    /// How filters are read.
+    pub semantics: Semantics,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            filter_dir: "/etc/nwfilter/filters".into(),
+            state_dir: "/run/nwfilter".into(),
+            socket: Self::SOCKET.into(),
+            pin_dir: Self::PIN_DIR.into(),
+            semantics: Semantics::default(),
+        }
+    }
+}
+
+/// The configuration file; what is absent keeps its default.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    filter_dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    pin_dir: Option<PathBuf>,
+    semantics: Option<SemanticsName>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SemanticsName {
+    Strict,
+    Libvirt,
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("cannot read the configuration file {path}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It says something that it cannot say; with line and column.
+    #[error("the configuration file {path} is wrong")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+}
+
+impl Config {
+    /// Where the daemon listens unless told otherwise.
+    pub const SOCKET: &str = "/run/nwfilter/nwfilter.sock";
+    /// Where the daemon pins unless told otherwise.
+    pub const PIN_DIR: &str = "/sys/fs/bpf/nwfilter";
+    /// Where the configuration file is unless told otherwise; it need not be there.
+    pub const FILE: &str = "/etc/nwfilter/nwfilter.toml";
+
+    /// The defaults, and what a file says.
+    ///
+    /// # Errors
+    ///
+    /// A file that is not there is an error too.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::parse(&text).map_err(|source| ConfigError::Invalid {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        let file: File = toml::from_str(text)?;
+        let default = Self::default();
+        Ok(Self {
+            filter_dir: file.filter_dir.unwrap_or(default.filter_dir),
+            state_dir: file.state_dir.unwrap_or(default.state_dir),
+            socket: file.socket.unwrap_or(default.socket),
+            pin_dir: file.pin_dir.unwrap_or(default.pin_dir),
+            semantics: match file.semantics {
+                None => default.semantics,
+                Some(SemanticsName::Strict) => Semantics::Strict,
+                Some(SemanticsName::Libvirt) => Semantics::Libvirt,
+            },
+        })
+    }
+
+    /// Where bindings are.
+    pub(super) fn bindings_dir(&self) -> PathBuf {
+        self.state_dir.join("bindings")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_changes_what_it_names() {
+        let config = Config::parse("pin-dir = '/sys/fs/bpf/x'\nsemantics = 'libvirt'\n").unwrap();
+        assert_eq!(config.pin_dir, Path::new("/sys/fs/bpf/x"));
+        assert_eq!(config.semantics, Semantics::Libvirt);
+        assert_eq!(config.socket, Path::new(Config::SOCKET));
+        assert_eq!(Config::parse("").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_with_its_place() {
+        let error = Config::parse("socket = '/s'\npin_dir = '/p'\n").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("line 2"), "{error}");
+        assert!(error.contains("pin_dir"), "{error}");
+    }
+}

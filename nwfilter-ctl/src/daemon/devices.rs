@@ -1,0 +1,56 @@
+//! Devices that appear, vanish, or get another name: bindings go by names, filters by devices.
+
+use tracing::{error, info};
+
+use super::{control::Control, error::chain, links::LinkChanges};
+use crate::kernel::{self, Change};
+
+impl Control {
+    /// Makes what is enforced fit the devices that there are now.
+    pub(super) fn links_changed(&mut self, changes: &LinkChanges) {
+        let affected: Vec<(String, u32)> = self
+            .datapath
+            .ports()
+            .iter()
+            .filter(|(_, state)| changes.concern(state.ifindex))
+            .map(|(port, state)| (port.clone(), state.ifindex))
+            .collect();
+        let mut again = Vec::new();
+        for (port, ifindex) in affected {
+            let attached = match self.datapath.is_attached(&port) {
+                Some(attached) => attached,
+                None => !changes.gone.contains(&ifindex),
+            };
+            let name = kernel::ifname(ifindex);
+            if attached && name.as_ref() == Some(&port) {
+                continue;
+            }
+            let renamed = |name: &String| attached && !self.datapath.ports().contains_key(name);
+            let done = if let Some(name) = name.filter(renamed) {
+                // It keeps its filter until it gets that of its new name, if there is one.
+                info!("{port} is now called {name}");
+                let done = self.datapath.rename(&port, &name);
+                again.push(name);
+                done
+            } else {
+                info!("{port}: the device is gone");
+                self.datapath.apply(&[Change::Unbind(&port)])
+            };
+            if let Err(error) = done {
+                error!("{port}: {}", chain(&error));
+            }
+        }
+        let appeared = self.bindings.keys().filter(|port| {
+            kernel::ifindex(port).is_some_and(|ifindex| {
+                let enforced = self.datapath.ports().get(*port);
+                enforced.is_none_or(|state| state.ifindex != ifindex)
+            })
+        });
+        again.extend(appeared.cloned());
+        if !again.is_empty() {
+            info!("devices for bindings: {}", again.join(", "));
+            self.enforce(&again);
+        }
+        self.release_unwanted();
+    }
+}

@@ -1,0 +1,67 @@
+//! What keeps the daemon from starting or going on.
+
+use std::{error::Error, io, path::PathBuf};
+
+use crate::kernel::KernelError;
+
+/// An error that ends the daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// No event loop.
+    #[error("cannot start the event loop")]
+    Runtime(#[source] io::Error),
+    /// Network devices cannot be watched.
+    #[error("cannot watch network devices")]
+    Links(#[source] io::Error),
+    /// Another daemon has the state directory.
+    #[error("another daemon uses {path}")]
+    Busy {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The datapath could not be opened.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+impl DaemonError {
+    /// For `map_err` on file operations.
+    pub(super) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some say what their cause says.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! The control plane: one event loop that owns the datapath and turns what is on disk, and what
+//! callers ask for, into what is enforced. It decides no frame: the datapath goes on without it.
+//!
+//! Every piece of state can be rebuilt: filters and bindings from their files, ports from the pins,
+//! devices from the kernel. So there is nothing to save at the end, and any end will do.
+
+pub mod api;
+mod binding_calls;
+mod bindings;
+mod config;
+mod control;
+mod devices;
+mod error;
+mod event;
+mod file;
+mod filter_calls;
+mod filters;
+mod links;
+mod monitor;
+mod server;
+mod view;
+
+use std::fs;
+
+use serde_json::json;
+use tracing::{error, info, warn};
+
+pub(crate) use self::error::chain;
+use self::{
+    api::{ApiError, Call, ErrorKind},
+    control::Control,
+    event::{Event, Events},
+    file::StateLock,
+    monitor::Monitors,
+    server::{Answer, Request},
+};
+pub use self::{
+    config::{Config, ConfigError},
+    error::DaemonError,
+};
+
+/// Runs the daemon until SIGTERM or SIGINT. What it enforces stays enforced.
+///
+/// # Errors
+///
+/// What keeps it from starting; what was enforced before still is.
+pub fn run(config: Config) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(DaemonError::Runtime)?;
+    runtime.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), DaemonError> {
+    for directory in [&config.state_dir, &config.bindings_dir()] {
+        fs::create_dir_all(directory).map_err(DaemonError::file("create", directory))?;
+    }
+    // Whoever has the lock may write; the datapath has one of its own.
+    let _lock = StateLock::take(&config.state_dir)?;
+    let (mut events, requests) = Events::new()?;
+    let mut control = Control::start(config)?;
+    server::listen(&control.config.socket, requests)?;
+    let mut monitors = Monitors::default();
+    ready(&control);
+    loop {
+        match events.next().await {
+            Event::Stop(signal) => {
+                info!("{signal}: stopping; all filters stay in force");
+                notify(&[sd_notify::NotifyState::Stopping]);
+                // Whoever comes now shall see that nobody is here.
+                let _ = fs::remove_file(&control.config.socket);
+                return Ok(());
+            }
+            Event::Reload => control.reload(),
+            Event::Links(changes) => control.links_changed(&changes),
+            Event::Request(Request { call, answer }) => {
+                let result = match call {
+                    Call::Monitor { ports } => {
+                        monitor(ports, &mut control, &mut events, &mut monitors)
+                    }
+                    call => Answer::Once(control.answer(call)),
+                };
+                // The caller may be gone, and what was done stays done.
+                let _ = answer.send(result);
+            }
+            Event::Drops(drops) => {
+                for dropped in &drops {
+                    monitors.publish(&control.dropped(dropped));
+                }
+                if !monitors.any()
+                    && let Err(error) = control.datapath.report_drops(false)
+                {
+                    error!("cannot stop drop events: {}", chain(&error));
+                }
+            }
+        }
+    }
+}
+
+/// One more caller who wants to see drops.
+fn monitor(
+    ports: Vec<String>,
+    control: &mut Control,
+    events: &mut Events,
+    monitors: &mut Monitors,
+) -> Answer {
+    let failed = |message: String| Answer::Once(Err(ApiError::new(ErrorKind::Kernel, message)));
+    if !events.has_drops() {
+        match control.datapath.events() {
+            Ok(drops) => {
+                if let Err(error) = events.add_drops(drops) {
+                    return failed(error.to_string());
+                }
+            }
+            Err(error) => return failed(chain(&error)),
+        }
+    }
+    match control.datapath.report_drops(true) {
+        Ok(()) => Answer::Stream(monitors.add(ports)),
+        Err(error) => failed(chain(&error)),
+    }
+}
+
+impl Control {
+    /// Does what a caller asks for.
+    fn answer(&mut self, call: Call) -> Result<serde_json::Value, ApiError> {
+        Ok(match call {
+            Call::Define { xml } => json!(self.define(&xml)?),
+            Call::Undefine { filter } => json!(self.undefine(&filter)?),
+            Call::List => json!(self.list()),
+            Call::Dumpxml { filter } => self.dumpxml(&filter)?,
+            Call::BindingCreate { xml, replace } => json!(self.bind(&xml, replace)?),
+            Call::BindingDelete { port } => json!(self.unbind(&port)?),
+            Call::BindingList => json!(self.binding_list()),
+            Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
+            Call::Show { port } => json!(self.show(&port)?),
+            Call::Status => json!(self.status()?),
+            Call::Monitor { .. } => {
+                let message = "`monitor` is no call with one answer";
+                return Err(ApiError::new(ErrorKind::Protocol, message));
+            }
+        })
+    }
+}
+
+/// Says that everything that can be enforced is.
+fn ready(control: &Control) {
+    let status = control.summary();
+    info!("ready: {status}");
+    notify(&[
+        sd_notify::NotifyState::Ready,
+        sd_notify::NotifyState::Status(&status),
+    ]);
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        warn!("cannot notify the service manager: {error}");
+    }
+}

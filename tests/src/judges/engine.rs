@@ -1,0 +1,104 @@
+//! The product's compiler and engine in userspace as one of the judges.
+
+use anyhow::{Result, bail};
+use nwfilter_common::{
+    FIELD_WORDS, Fault, Fields, FrameDirection as Direction, LeafVerdict, PortRecord, TableLayer,
+};
+use nwfilter_ctl::{
+    compile::{CompileError, Compiled, Entry, compile},
+    model::{Layer, Semantics},
+    resolve::Instance,
+};
+
+use super::Decider;
+use crate::judge::{Cause, Decision, FrameDirection, Verdict};
+
+/// The engine with the image and the record of one port.
+pub struct Engine {
+    compiled: Compiled,
+    record: PortRecord,
+    fields: Fields,
+}
+
+impl Engine {
+    /// Compiles the rules of a port.
+    ///
+    /// # Errors
+    ///
+    /// What the compiler refuses.
+    pub fn new(instances: &[Instance], semantics: Semantics) -> Result<Self, CompileError> {
+        let compiled = compile(instances, semantics)?;
+        let mut record = PortRecord {
+            entries: compiled.entries.len() as u32,
+            flags: PortRecord::READY,
+            ..PortRecord::default()
+        };
+        record.slots[..compiled.slots.len()].copy_from_slice(&compiled.slots);
+        Ok(Self {
+            compiled,
+            record,
+            // A field that the parser did not write must not be read: make it a wild value.
+            fields: [0xdead_beef_dead_beef; FIELD_WORDS],
+        })
+    }
+}
+
+impl Engine {
+    /// What the compiler made.
+    pub fn compiled(&self) -> &Compiled {
+        &self.compiled
+    }
+}
+
+impl Decider for Engine {
+    fn name(&self) -> &'static str {
+        "engine"
+    }
+
+    fn decide(&mut self, direction: FrameDirection, frame: &[u8], _now: u64) -> Result<Decision> {
+        let direction = match direction {
+            FrameDirection::In => Direction::In,
+            FrameDirection::Out => Direction::Out,
+        };
+        let pages = self.compiled.image.pages();
+        let verdict =
+            nwfilter_common::decide(frame, direction, &self.record, pages, &mut self.fields);
+        match verdict.fault {
+            Fault::None => {}
+            Fault::ShortFrame => {
+                return Ok(Decision {
+                    verdict: Verdict::Drop,
+                    layer: Layer::Ethernet,
+                    cause: Cause::Missing,
+                });
+            }
+            fault => bail!("{}", fault.as_str()),
+        }
+        let layer = match verdict.layer {
+            TableLayer::Ethernet => Layer::Ethernet,
+            TableLayer::Inet => Layer::Inet,
+        };
+        let cause = match self.compiled.entries.get(verdict.entry() as usize) {
+            Some(Entry::Rule(origin)) => Cause::Rule(origin.clone()),
+            Some(Entry::EndOfChain(chain)) => Cause::EndOfChain(chain.to_string()),
+            Some(Entry::EndOfLayer(of)) if *of == verdict.layer => Cause::EndOfLayer,
+            Some(Entry::Missing(of)) if *of == verdict.layer => Cause::Missing,
+            other => bail!(
+                "entry {} of {:?} is {other:?}",
+                verdict.entry(),
+                verdict.layer
+            ),
+        };
+        let verdict = match verdict.verdict {
+            LeafVerdict::Accept => Verdict::Accept,
+            LeafVerdict::Drop => Verdict::Drop,
+            LeafVerdict::Reject => Verdict::Reject,
+            LeafVerdict::NoLayer => bail!("a leaf says that there is no layer"),
+        };
+        Ok(Decision {
+            verdict,
+            layer,
+            cause,
+        })
+    }
+}

@@ -1,0 +1,338 @@
+//! The daemon comes and goes, in every way; the filters stay. Under traffic: a good frame and spoofed
+//! ones in turn, each accounted for.
+
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::{fs, path::Path, thread};
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
+use nwfilter_common::MacAddr;
+use nwfilter_tests::{
+    daemon::{Site, binding_xml},
+    frame::{Ethernet, Ipv4, Udp},
+    need::{self, Need},
+    net::{Direction, Lan, Vm, in_order},
+};
+
+const NEEDS: [Need; 3] = [
+    Need::NetworkNamespace,
+    Need::Program("ip"),
+    Need::File("/sys/fs/bpf"),
+];
+
+const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
+const OTHER: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
+
+fn frame(mac: MacAddr, ip: [u8; 4], identification: u16) -> Vec<u8> {
+    let header = Ipv4 {
+        identification,
+        ..Ipv4::new(ip, [10, 0, 0, 200])
+    };
+    Ethernet::new(mac, Lan::OUTSIDE).ipv4(&header, &Udp::new(4000, 4000, []))
+}
+
+/// A frame that `clean-traffic` lets the VM send.
+fn good(identification: u16) -> Vec<u8> {
+    frame(MAC, [10, 0, 0, 1], identification)
+}
+
+/// Frames that it does not.
+fn spoofed() -> [Vec<u8>; 2] {
+    [
+        frame(MAC, [10, 0, 0, 99], 0),
+        frame(OTHER, [10, 0, 0, 1], 0),
+    ]
+}
+
+/// Good frames pass, and only they.
+fn is_filtered(lan: &Lan, vm: &Vm) -> Result<bool> {
+    let mut probe = lan.probe(vm, Direction::Out);
+    ensure!(probe.arrives(&good(0))?, "a good frame is dropped");
+    Ok(!probe.arrives(&spoofed()[0])? && !probe.arrives(&spoofed()[1])?)
+}
+
+/// Sends spoofed and good frames in turn as long as `action` runs: every good one arrives, and no
+/// other.
+fn under_traffic(lan: &Lan, vm: &Vm, action: impl FnOnce() + Send) -> Result<u64> {
+    thread::scope(|scope| {
+        let action = scope.spawn(action);
+        let mut sent: u64 = 0;
+        while !action.is_finished() || sent < 100 {
+            sent += 1;
+            // Frames in flight are few, so that they may have the same number some day.
+            let good = good(sent as u16);
+            in_order(|| {
+                for frame in spoofed() {
+                    vm.end.send(&frame)?;
+                }
+                vm.end.send(&good)
+            })?;
+            lan.outside().expect(&mut |frame| {
+                assert!(!spoofed().iter().any(|spoofed| spoofed == frame));
+                frame == good
+            })?;
+        }
+        if let Err(panic) = action.join() {
+            std::panic::resume_unwind(panic);
+        }
+        in_order(|| lan.settle(4))?;
+        ensure!(
+            lan.outside()
+                .drain()?
+                .iter()
+                .all(|frame| *frame != spoofed()[0])
+        );
+        Ok(sent)
+    })
+}
+
+fn network() -> (Lan, Vm, Site) {
+    let lan = Lan::new().unwrap();
+    let vm = lan.vm("vm1", MAC).unwrap();
+    let site = Site::new().unwrap();
+    fs::write(
+        site.binding("vm1"),
+        binding_xml("vm1", MAC, "clean-traffic", "10.0.0.1"),
+    )
+    .unwrap();
+    (lan, vm, site)
+}
+
+fn links(site: &Site) -> usize {
+    fs::read_dir(site.pins.join("links")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let mut probe = lan.probe(&vm, Direction::Out);
+    assert!(probe.arrives(&spoofed()[0]).unwrap(), "nothing filters yet");
+
+    let mut daemon = site.start(&lan.host).unwrap();
+    assert!(is_filtered(&lan, &vm).unwrap());
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT] {
+        let restart = || {
+            let status = daemon.end(signal).unwrap();
+            assert_eq!(status.success(), signal != Signal::SIGKILL, "{signal}");
+        };
+        under_traffic(&lan, &vm, restart).unwrap();
+        assert!(is_filtered(&lan, &vm).unwrap(), "after {signal}");
+        let mut again = None;
+        let restart = || again = Some(site.start(&lan.host).unwrap());
+        let sent = under_traffic(&lan, &vm, restart).unwrap();
+        assert!(sent > 10, "{sent} frames during the start");
+        assert!(is_filtered(&lan, &vm).unwrap(), "started after {signal}");
+        daemon = again.unwrap();
+    }
+
+    let refused = site
+        .run(
+            &lan.host,
+            &["detach", "--all", "--pin-dir", text(&site.pins)],
+        )
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("stop the daemon"));
+    assert!(is_filtered(&lan, &vm).unwrap());
+
+    daemon.end(Signal::SIGTERM).unwrap();
+    let removed = site
+        .run(
+            &lan.host,
+            &["detach", "--all", "--pin-dir", text(&site.pins)],
+        )
+        .unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    assert!(!site.pins.exists());
+    assert!(probe.arrives(&spoofed()[0]).unwrap());
+    assert!(probe.arrives(&spoofed()[1]).unwrap());
+}
+
+#[test]
+fn a_changed_filter_or_binding_leaves_no_gap() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let file = |name: &str, text: &str| {
+        let path = site.state().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // Two ways to the same rules, and one filter in two versions.
+    let other = |line: &str| {
+        format!(
+            "<filter name='other'><uuid>11111111-2222-3333-4444-555555555555</uuid>
+  <filterref filter='clean-traffic'/>{line}
+</filter>"
+        )
+    };
+    let versions = [
+        file("a", &other("")),
+        file(
+            "b",
+            &other("<rule action='drop' direction='out'><udp dstportstart='9'/></rule>"),
+        ),
+    ];
+    let bindings = ["clean-traffic", "other"].map(|filter| {
+        file(
+            &format!("binding-{filter}"),
+            &binding_xml("vm1", MAC, filter, "10.0.0.1"),
+        )
+    });
+    let _daemon = site.start(&lan.host).unwrap();
+    let run = |arguments: &[&str]| {
+        let output = site.run(&lan.host, arguments).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    };
+    let change = || {
+        run(&["define", &versions[0]]);
+        for _ in 0..5 {
+            run(&["binding-create", "--replace", &bindings[1]]);
+            run(&["define", &versions[1]]);
+            run(&["define", &versions[0]]);
+            run(&["binding-create", "--replace", &bindings[0]]);
+        }
+    };
+    under_traffic(&lan, &vm, change).unwrap();
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+#[test]
+fn a_daemon_killed_at_work_forgets_nothing_that_it_acknowledged() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let mut bindings = Vec::new();
+    for filter in ["clean-traffic", "clean-traffic-gateway"] {
+        let path = site.state().join(filter);
+        // Both let the good frame out, and neither a spoofed one.
+        let text = binding_xml("vm1", MAC, filter, "10.0.0.1").replace(
+            "</filterref>",
+            "<parameter name='GATEWAY_MAC' value='02:00:00:00:ff:01'/></filterref>",
+        );
+        fs::write(&path, text).unwrap();
+        bindings.push((filter, path));
+    }
+    let mut daemon = Some(site.start(&lan.host).unwrap());
+    let mut acknowledged = 0;
+    let killing = || {
+        for round in 0..8 {
+            let (filter, path) = &bindings[(round + 1) % 2];
+            let call = ["binding-create", "--replace", text(path)];
+            let running = daemon.take().unwrap();
+            // Killed somewhere on its way, further on in each round.
+            let done = thread::scope(|scope| {
+                let call = scope.spawn(|| site.run(&lan.host, &call).unwrap());
+                for _ in 0..round * 4 {
+                    let _ = site.run(&lan.host, &["doctor"]).unwrap();
+                    if call.is_finished() {
+                        break;
+                    }
+                }
+                running.end(Signal::SIGKILL).unwrap();
+                call.join().unwrap().status.success()
+            });
+            daemon = Some(site.start(&lan.host).unwrap());
+            let dumped = site.run(&lan.host, &["binding-dumpxml", "vm1"]).unwrap();
+            let dumped = String::from_utf8(dumped.stdout).unwrap();
+            assert!(dumped.contains("clean-traffic"), "{dumped}");
+            if done {
+                acknowledged += 1;
+                assert!(dumped.contains(&format!("filter='{filter}'")), "{dumped}");
+            }
+        }
+    };
+    under_traffic(&lan, &vm, killing).unwrap();
+    assert!(acknowledged > 0);
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_second_daemon_is_refused() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let _daemon = site.start(&lan.host).unwrap();
+    let second = site.run_daemon(&lan.host).unwrap();
+    assert_eq!(second.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(message.contains("another daemon uses"), "{message}");
+
+    // The same pins, but files of its own.
+    let mut other = Site::new().unwrap();
+    let own = std::mem::replace(&mut other.pins, site.pins.clone());
+    let second = other.run_daemon(&lan.host).unwrap();
+    other.pins = own;
+    assert_eq!(second.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(message.contains("in use"), "{message}");
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+#[test]
+fn a_bad_binding_closes_its_port_and_no_other() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let other = lan.vm("vm2", OTHER).unwrap();
+    let torn = lan.vm("vm3", OTHER).unwrap();
+    let gone = binding_xml("absent", OTHER, "clean-traffic", "10.0.0.4");
+    fs::write(site.binding("absent"), gone).unwrap();
+    let bad = binding_xml("vm2", OTHER, "no-such-filter", "10.0.0.2");
+    fs::write(site.binding("vm2"), bad).unwrap();
+    fs::write(site.binding("vm3"), "<filterbinding><owner>").unwrap();
+    let daemon = site.start(&lan.host).unwrap();
+    let log = daemon.log();
+    assert!(log.contains("vm2: filter `no-such-filter`"), "{log}");
+    assert!(log.contains("vm3.xml:1:"), "{log}");
+    assert!(is_filtered(&lan, &vm).unwrap());
+    for vm in [&other, &torn] {
+        let sent = frame(OTHER, [10, 0, 0, 2], 0);
+        assert!(!lan.probe(vm, Direction::Out).arrives(&sent).unwrap());
+        let received = Ethernet::new(Lan::OUTSIDE, OTHER).ipv4(
+            &Ipv4::new([10, 0, 0, 200], [10, 0, 0, 2]),
+            &Udp::new(4000, 4000, []),
+        );
+        assert!(!lan.probe(vm, Direction::In).arrives(&received).unwrap());
+    }
+    assert_eq!(links(&site), 6);
+
+    // What is repaired on disk works after the next start; what is deleted is filtered no more.
+    daemon.end(Signal::SIGKILL).unwrap();
+    let repaired = binding_xml("vm2", OTHER, "clean-traffic", "10.0.0.2");
+    fs::write(site.binding("vm2"), repaired).unwrap();
+    fs::remove_file(site.binding("vm3")).unwrap();
+    let _daemon = site.start(&lan.host).unwrap();
+    let sent = frame(OTHER, [10, 0, 0, 2], 0);
+    assert!(lan.probe(&other, Direction::Out).arrives(&sent).unwrap());
+    assert!(!lan.probe(&other, Direction::Out).arrives(&good(0)).unwrap());
+    assert!(lan.probe(&torn, Direction::Out).arrives(&good(0)).unwrap());
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+#[test]
+fn what_the_daemon_lacks_is_named() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, _vm, mut site) = network();
+    let state = site.state();
+    let pins = std::mem::replace(&mut site.pins, state.join("pins"));
+    let output = site.run_daemon(&lan.host).unwrap();
+    site.pins = pins;
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("mount -t bpf"), "{message}");
+}
