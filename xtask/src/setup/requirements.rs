@@ -114,6 +114,30 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         "bpftool",
     ),
     program(
+        Group::Test,
+        "libvirtd",
+        "enforces the same filters, to compare with",
+        "libvirt-daemon-system",
+    ),
+    program(
+        Group::Test,
+        "virsh",
+        "defines and binds them",
+        "libvirt-clients",
+    ),
+    program(
+        Group::Test,
+        "ebtables",
+        "is what libvirt filters with",
+        "ebtables",
+    ),
+    program(
+        Group::Test,
+        "iptables",
+        "is what libvirt filters with",
+        "iptables",
+    ),
+    program(
         Group::Kernels,
         "strip",
         "makes the tests fit into a small machine",
