@@ -8,7 +8,7 @@
 
 use crate::field::{Field, FieldSet};
 
-/// EtherTypes that the engine tells apart (IANA "IEEE 802 Numbers").
+/// Values of EtherType that the engine tells apart (IANA "IEEE 802 Numbers").
 pub mod ethertype {
     /// IPv4.
     pub const IPV4: u16 = 0x0800;

@@ -232,8 +232,7 @@ fn chunk<'a>(source: &'a SourceFile, group: &[(AnnotationKind, &'a Label)]) -> C
         .map(|(_, label)| range(label).end)
         .max()
         .unwrap_or_default();
-    let start = text[..starts].rfind('\n').map_or(0, |at| at + 1);
-    let end = text[ends..].find('\n').map_or(text.len(), |at| ends + at);
+    let Range { start, end } = source.lines_of(&(starts..ends));
     if end - start > MAX_SNIPPET {
         return Chunk::Place(source.position(starts));
     }

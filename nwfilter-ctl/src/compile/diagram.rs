@@ -62,13 +62,30 @@ struct Pending {
     open: u64,
 }
 
-/// Most rules in all states of a part of so many rules together; beyond, the list is cut. A list of
-/// rules about one field needs a few for each rule.
-const fn work_limit(rules: usize) -> usize {
-    match rules {
-        // Its diagram is a chain of its conditions.
-        1 => usize::MAX,
-        _ => 50_000 + 16 * rules,
+/// How large the diagram of a part may grow before the list is cut: large ones are faster to walk,
+/// small ones take less memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Effort(u32);
+
+impl Effort {
+    /// What to try for lists of up to so many rules, one after the other.
+    pub(super) fn for_lists(rules: usize) -> impl Iterator<Item = Self> {
+        /// Unlike rules in longer lists need more memory than an image may have.
+        const LONG: usize = 2_000;
+        [0, 3, 6, 9]
+            .into_iter()
+            .skip(usize::from(rules > LONG))
+            .map(Self)
+    }
+
+    /// Most rules in all states of a part of so many rules together. A list of rules about one field
+    /// needs a few for each rule.
+    const fn work_limit(self, rules: usize) -> usize {
+        match rules {
+            // Its diagram is a chain of its conditions.
+            1 => usize::MAX,
+            _ => (50_000 >> self.0) + 16 * rules,
+        }
     }
 }
 
@@ -84,8 +101,8 @@ impl Diagram {
 
     /// Adds the diagram of a list and returns its root. Each rule comes with the position that
     /// skips refer to; the last one has no conditions and decides.
-    pub(super) fn build(&mut self, rules: &[(usize, FlatRule)]) -> Target {
-        let mut parts = Parts::new(self, rules);
+    pub(super) fn build(&mut self, rules: &[(usize, FlatRule)], effort: Effort) -> Target {
+        let mut parts = Parts::new(self, rules, effort);
         // From the back, so that what follows a part is known when the part is built. A list that is
         // cut is also cut where skips lead.
         let mut end = rules.len();
@@ -118,6 +135,7 @@ struct Key {
 struct Parts<'a> {
     diagram: &'a mut Diagram,
     rules: &'a [(usize, FlatRule)],
+    effort: Effort,
     /// The conditions of each rule.
     keys: Vec<Vec<Key>>,
     /// The rules that skips lead to.
@@ -131,7 +149,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn new(diagram: &'a mut Diagram, rules: &'a [(usize, FlatRule)]) -> Self {
+    fn new(diagram: &'a mut Diagram, rules: &'a [(usize, FlatRule)], effort: Effort) -> Self {
         let mut numbers: HashMap<&Condition, u32> = HashMap::new();
         let mut key = |condition: &'a Condition| {
             let next = numbers.len() as u32;
@@ -151,6 +169,7 @@ impl<'a> Parts<'a> {
         Self {
             diagram,
             rules,
+            effort,
             keys,
             landings: landings.collect(),
             starts: HashMap::new(),
@@ -162,12 +181,13 @@ impl<'a> Parts<'a> {
     /// The diagram of the rules from `start` to before `end` and what follows; `None` if it grows
     /// too large.
     fn part(&mut self, start: usize, end: usize) -> Option<Target> {
+        let limit = self.effort.work_limit(end - start);
         let mut states = States {
             parts: self,
             end,
             targets: HashMap::new(),
             work: 0,
-            limit: work_limit(end - start),
+            limit,
         };
         let all = (start..end).map(|rule| states.pending(rule));
         let goto = (end < states.parts.rules.len()).then_some(Pending {

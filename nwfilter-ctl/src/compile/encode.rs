@@ -9,7 +9,7 @@ use nwfilter_common::{
 
 use super::{
     CompileError, Image, MAX_IMAGE_WORDS,
-    diagram::{Diagram, Node, Target},
+    diagram::{Diagram, Effort, Node, Target},
     lower::{DIRECTIONS, Lists},
     rule::FlatRule,
     specialise::specialise,
@@ -18,6 +18,22 @@ use crate::model::Semantics;
 
 /// Makes the image of these lists, and counts the nodes on the longest way through it.
 pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<(Image, usize), CompileError> {
+    let mut result = Err(too_large(FrameDirection::In, TableLayer::Ethernet, 0));
+    let longest = lists.rules.values().map(Vec::len).max().unwrap_or(0);
+    for effort in Effort::for_lists(longest) {
+        result = image_with(lists, semantics, effort);
+        if !matches!(result, Err(CompileError::TooLarge { .. })) {
+            break;
+        }
+    }
+    result
+}
+
+fn image_with(
+    lists: &Lists,
+    semantics: Semantics,
+    effort: Effort,
+) -> Result<(Image, usize), CompileError> {
     let mut steps = 0;
     let mut words = Words {
         words: vec![0; NODES],
@@ -36,7 +52,7 @@ pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<(Image, usize
                 } else {
                     *roots
                         .entry(specialise(rules, class, layer, semantics))
-                        .or_insert_with_key(|rules| diagram.build(rules))
+                        .or_insert_with_key(|rules| diagram.build(rules, effort))
                 };
                 for node in &diagram.nodes[refs.len()..] {
                     let node = words.node(node, &refs);

@@ -66,7 +66,8 @@ impl Display for Condition {
             Self::In(field, set) => {
                 let outside = set.complement(field.max_value());
                 // The shorter way to say it.
-                let (not, shown) = if outside.intervals().len() < set.intervals().len() {
+                let shorter = outside.intervals().len() < set.intervals().len();
+                let (not, shown) = if shorter && !outside.is_empty() {
                     ("not ", &outside)
                 } else {
                     ("", set)

@@ -66,9 +66,9 @@ pub(super) fn specialise(
                 Condition::Slots(test, _) => (test.field, None),
             };
             // ip6tables takes AH for an extension header that is not there (4a, 5).
-            let later = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain)
-                && layer == TableLayer::Inet;
-            if later && semantics == Semantics::Libvirt && is_authentication_header(condition) {
+            let fragment = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain);
+            let ip6tables = layer == TableLayer::Inet && semantics == Semantics::Libvirt;
+            if fragment && ip6tables && is_authentication_header(condition) {
                 possible = false;
             }
             match knowledge(class, field, layer, semantics) {
@@ -81,6 +81,9 @@ pub(super) fn specialise(
                 Knowledge::Missing => unknown = true,
                 Knowledge::Ignored => {}
                 Knowledge::Absent => possible = false,
+            }
+            if !possible {
+                break;
             }
         }
         if !possible {

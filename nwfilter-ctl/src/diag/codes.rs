@@ -51,6 +51,7 @@ codes! {
     DoctypeRefused = 7, Error, "doctype-refused", "document type declarations are refused";
     UnknownEntity = 8, Error, "unknown-entity", "a reference to an unknown entity";
     WrongRoot = 9, Error, "wrong-root", "the document is of another kind";
+    TooManyFindings = 10, Warning, "too-many-findings", "not all findings are listed";
 
     // What is refused.
     MissingAttribute = 20, Error, "missing-attribute", "a required attribute is missing";

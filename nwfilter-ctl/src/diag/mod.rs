@@ -2,9 +2,12 @@
 //! No rendering: that is the CLI's work.
 
 mod codes;
+mod findings;
 mod source;
 
 pub use codes::{Code, page};
+pub(crate) use findings::Findings;
+pub use findings::MAX_FINDINGS;
 pub use source::{Position, SourceFile};
 pub(crate) use source::{line_index, line_starts};
 

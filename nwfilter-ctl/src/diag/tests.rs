@@ -72,6 +72,17 @@ fn positions_count_lines_and_characters() {
 }
 
 #[test]
+fn columns_of_long_lines() {
+    let file = SourceFile::new("f", format!("{}\nx{}y", "é".repeat(3000), "€".repeat(5000)));
+    let end = file.position(file.text().len());
+    assert_eq!((end.line, end.column), (2, 5003));
+    let middle = file.position(6001 + 1 + 3 * 2000);
+    assert_eq!((middle.line, middle.column), (2, 2002));
+    assert_eq!(file.lines_of(&(6005..6006)), 6001..file.text().len());
+    assert_eq!(file.lines_of(&(10..10)), 0..6000);
+}
+
+#[test]
 fn did_you_mean() {
     let known = ["srcportstart", "srcportend", "dscp"];
     assert_eq!(closest("srcportstrat", known), Some("srcportstart"));

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{binding, filter, value::BLANKS};
 use crate::{
-    diag::{Code, Diagnostic, any_error, closest, line_index, line_starts},
+    diag::{Code, Diagnostic, Findings, Severity, any_error, closest, line_index, line_starts},
     model::{Binding, Filter, Parameters, Semantics, Span},
     xml::{self, Attribute, Element, Limits},
 };
@@ -52,7 +52,7 @@ fn parse_root<T>(
     roots: &[&str],
     parse: impl FnOnce(&mut Reader, &Element<'_>) -> Option<T>,
 ) -> (Option<T>, Vec<Diagnostic>) {
-    let (root, found) = xml::read(text, Limits::default());
+    let (root, found) = xml::read_into(text, Limits::default());
     let mut reader = Reader {
         semantics,
         // Of no use, and long, if the document is refused unread.
@@ -74,8 +74,7 @@ fn parse_root<T>(
         );
         None
     });
-    let mut found = reader.found;
-    found.sort_by_key(|found| (found.primary.span.start, found.primary.span.end));
+    let found = reader.found.into_sorted();
     (parsed.filter(|_| !any_error(&found)), found)
 }
 
@@ -83,7 +82,7 @@ fn parse_root<T>(
 pub(super) struct Reader {
     pub(super) semantics: Semantics,
     lines: Vec<usize>,
-    pub(super) found: Vec<Diagnostic>,
+    pub(super) found: Findings,
 }
 
 impl Reader {
@@ -126,6 +125,10 @@ impl Reader {
         attribute: &Attribute<'_>,
         known: impl IntoIterator<Item = &'a str>,
     ) {
+        // Guessing what was meant takes time.
+        if self.found.is_full() {
+            return self.found.drop_one(Severity::Warning);
+        }
         let message = format!("`<{}>` has no attribute `{}`", element.name, attribute.name);
         let mut found = Diagnostic::new(Code::UnknownAttribute, attribute.name_span, message)
             .label("ignored, as libvirt does");
@@ -142,6 +145,10 @@ impl Reader {
         element: &Element<'_>,
         known: impl IntoIterator<Item = &'a str>,
     ) {
+        // Guessing what was meant takes time.
+        if self.found.is_full() {
+            return self.found.drop_one(Severity::Warning);
+        }
         let message = format!(
             "unknown element `<{}>` in `<{}>`",
             element.name, parent.name

@@ -6,6 +6,7 @@ mod read;
 mod text;
 mod tree;
 
+pub(crate) use read::read_into;
 pub use read::{Limits, read};
 pub use text::{decode, escape};
 pub use tree::{Attribute, Element};

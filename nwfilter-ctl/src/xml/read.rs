@@ -13,9 +13,12 @@ use super::{
     text::{is_xml_char, reference, unknown_reference, value},
 };
 use crate::{
-    diag::{Code, Diagnostic},
+    diag::{Code, Diagnostic, Findings},
     model::Span,
 };
+
+/// What XML calls white space.
+const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// What a document may cost. A filter of 10,000 rules has some 2 MB and 100,000 nodes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,13 +44,19 @@ impl Default for Limits {
 /// Reads a document. The root element is there as soon as its start tag could be read, whatever
 /// else is wrong; spans count from the start of `text`, byte order mark included.
 pub fn read(text: &str, limits: Limits) -> (Option<Element<'_>>, Vec<Diagnostic>) {
+    let (root, found) = read_into(text, limits);
+    (root, found.into_sorted())
+}
+
+/// As [`read`], with findings to which others can be added.
+pub(crate) fn read_into(text: &str, limits: Limits) -> (Option<Element<'_>>, Findings) {
     let mut builder = Builder {
         text,
         limits,
         nodes: 0,
         open: Vec::new(),
         root: None,
-        found: Vec::new(),
+        found: Findings::default(),
     };
     if text.len() > limits.bytes {
         let end = text.ceil_char_boundary(limits.bytes + 1);
@@ -78,7 +87,7 @@ struct Builder<'t> {
     /// Elements whose end tags are still to come, outermost first.
     open: Vec<Element<'t>>,
     root: Option<Element<'t>>,
-    found: Vec<Diagnostic>,
+    found: Findings,
 }
 
 impl<'t> Builder<'t> {
@@ -176,6 +185,7 @@ impl<'t> Builder<'t> {
         }
         let no_syntax_error = self
             .found
+            .as_slice()
             .iter()
             .all(|found| found.code != Code::MalformedXml);
         if report && self.root.is_none() && no_syntax_error {
@@ -282,8 +292,7 @@ impl<'t> Builder<'t> {
             let name_span = self.span_of(attribute.key.as_ref());
             let span = self.span_of(&attribute.value);
             self.check_name(name_span);
-            let blank = |c: char| matches!(c, ' ' | '\t' | '\n' | '\r');
-            if !self.text[..name_span.start].ends_with(blank) {
+            if !self.text[..name_span.start].ends_with(BLANKS) {
                 self.malformed(name_span, "no blank before an attribute");
             }
             let name = self.slice(name_span);
@@ -392,28 +401,31 @@ impl<'t> Builder<'t> {
         }
     }
 
+    /// Takes text that stands at `span`, literally or decoded.
     fn push_text(&mut self, text: &str, span: Span) {
-        let blank = text
-            .bytes()
-            .all(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r'));
+        let content = text.trim_matches(BLANKS);
+        let place = if text.len() == span.end - span.start {
+            let start = span.start + (text.len() - text.trim_start_matches(BLANKS).len());
+            Span {
+                start,
+                end: start + content.len(),
+            }
+        } else {
+            span
+        };
         let Some(element) = self.open.last_mut() else {
-            if !blank {
-                let at = text.len() - text.trim_start().len();
-                let start = span.start + at;
-                let end = span.start + text.trim_end().len();
-                self.malformed(
-                    Span { start, end },
-                    "text outside of the document's root element",
-                );
+            if !content.is_empty() {
+                self.malformed(place, "text outside of the document's root element");
             }
             return;
         };
         element.text.push_str(text);
-        if !blank {
-            let start = span.start + (text.len() - text.trim_start().len());
-            let end = span.end - (text.len() - text.trim_end().len());
-            let start = element.text_span.map_or(start, |before| before.start);
-            element.text_span = Some(Span { start, end });
+        if !content.is_empty() {
+            let start = element.text_span.map_or(place.start, |before| before.start);
+            element.text_span = Some(Span {
+                start,
+                end: place.end,
+            });
         }
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Element, Limits, decode, escape, read};
 use crate::{
-    diag::{Code, Diagnostic},
+    diag::{Code, Diagnostic, MAX_FINDINGS, Severity},
     model::Span,
 };
 
@@ -45,6 +45,13 @@ fn spans_are_exact() {
     assert_eq!(at(text, root.children[0].tag), "<k/>");
     assert_eq!(root.text.trim(), "tA<");
     assert_eq!(at(text, root.text_span.unwrap()), "t&#x41;<![CDATA[<]]>");
+}
+
+#[test]
+fn text_that_is_blank_only_elsewhere_has_a_place() {
+    let text = "<a> \u{a0}<b/>\u{85} </a>";
+    let root = parse(text).0.unwrap();
+    assert_eq!(at(text, root.text_span.unwrap()), "\u{a0}<b/>\u{85}");
 }
 
 #[test]
@@ -106,6 +113,18 @@ fn errors_have_positions_and_the_rest_is_read() {
             &[(C::RepeatedXmlAttribute, "x")],
             &["b"],
         ),
+        // Blanks elsewhere, but not in XML; and decoded text is longer or shorter than it looks.
+        (
+            "<a/>\u{85}\u{a0}",
+            &[(Code::MalformedXml, "\u{85}\u{a0}")],
+            &[],
+        ),
+        (
+            "<a/><![CDATA[ éé ]]>",
+            &[(Code::MalformedXml, "<![CDATA[ éé ]]>")],
+            &[],
+        ),
+        ("<a/>&#233;", &[(Code::MalformedXml, "&#233;")], &[]),
         ("<a>]]><b/></a>", &[(C::MalformedXml, "]]>")], &["b"]),
         ("<a><1/><b/></a>", &[(C::MalformedXml, "1")], &["1", "b"]),
         ("<a>\u{1}<b/></a>", &[(C::MalformedXml, "\u{1}")], &["b"]),
@@ -167,6 +186,19 @@ fn other_encodings_are_refused() {
     // Said to be in another encoding, and it makes a difference.
     let (_, errors) = parse("<?xml version='1.0' encoding='iso-8859-1'?><a b='é'/>");
     assert_eq!(errors[0].code, Code::NotUtf8);
+}
+
+#[test]
+fn the_list_of_findings_ends() {
+    let text = format!("<a>{}</a>", "</b>".repeat(MAX_FINDINGS + 5));
+    let (_, errors) = parse(&text);
+    assert_eq!(errors.len(), MAX_FINDINGS + 1);
+    let last = &errors[MAX_FINDINGS];
+    assert_eq!(
+        (last.code, last.severity),
+        (Code::TooManyFindings, Severity::Error)
+    );
+    assert_eq!(last.message, "5 more findings are not listed");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::{
-    diag::{Code, Diagnostic},
+    diag::{Code, Diagnostic, Findings},
     model::Span,
 };
 
@@ -91,7 +91,7 @@ pub(super) fn is_xml_char(c: char) -> bool {
 
 /// An attribute's value: references replaced, blanks of all kinds made spaces (XML 1.0 section
 /// 3.3.3). `start` is the value's place in the document.
-pub(super) fn value<'t>(raw: &'t str, start: usize, found: &mut Vec<Diagnostic>) -> Cow<'t, str> {
+pub(super) fn value<'t>(raw: &'t str, start: usize, found: &mut Findings) -> Cow<'t, str> {
     if !raw.contains(['&', '\t', '\n', '\r', '<']) {
         return Cow::Borrowed(raw);
     }

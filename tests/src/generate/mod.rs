@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context as _, Result, bail};
 use nwfilter_ctl::{
     diag::Diagnostic,
-    model::{Protocol, Semantics},
+    model::{Family, Protocol, Semantics},
     parse::{parse_binding, parse_filter},
     resolve::{Instance, LoadedFilter, resolve},
 };
@@ -60,7 +60,7 @@ pub struct Options {
     pub tcp_options: bool,
     /// Pauses between frames.
     pub time: bool,
-    /// Only rules of this element, and of `mac`.
+    /// Only rules of this element, and mostly frames that it may match.
     pub focus: Option<Protocol>,
 }
 
@@ -85,9 +85,7 @@ impl Options {
     }
 
     fn allows(self, element: Protocol) -> bool {
-        let wanted = self
-            .focus
-            .is_none_or(|focus| element == focus || element == Protocol::Mac);
+        let wanted = self.focus.is_none_or(|focus| element == focus);
         wanted && (self.inet || element.family().is_none())
     }
 }
@@ -133,7 +131,12 @@ fn parsed<T>((document, found): (Option<T>, Vec<Diagnostic>), xml: &str) -> Resu
 pub fn case(options: Options) -> BoxedStrategy<Case> {
     let themes = Theme::ALL
         .iter()
-        .filter(|theme| options.inet || !matches!(theme, Theme::InetV4 | Theme::InetV6));
+        .filter(|theme| options.inet || !matches!(theme, Theme::InetV4 | Theme::InetV6))
+        .filter(|theme| {
+            options
+                .focus
+                .is_none_or(|focus| **theme == Theme::of(focus))
+        });
     Union::new(themes.map(|theme| {
         (
             filter::tree(options, *theme),
@@ -189,6 +192,19 @@ impl Theme {
         Self::Arp,
         Self::Tags,
     ];
+
+    /// The theme that an element belongs to.
+    const fn of(element: Protocol) -> Self {
+        match (element, element.family()) {
+            (_, Some(Family::V4)) => Self::InetV4,
+            (_, Some(Family::V6)) => Self::InetV6,
+            (Protocol::Ip, _) => Self::Ipv4,
+            (Protocol::Ipv6, _) => Self::Ipv6,
+            (Protocol::Arp | Protocol::Rarp, _) => Self::Arp,
+            (Protocol::Vlan | Protocol::Stp, _) => Self::Tags,
+            _ => Self::Any,
+        }
+    }
 
     /// The elements that match something of the theme; empty for all.
     fn elements(self) -> &'static [Protocol] {

@@ -53,7 +53,7 @@ impl Coverage {
 
     /// Looks at the rules of a case and at what their tests say of some of its frames.
     pub fn look(&mut self, case: &Case, instances: &[Instance], semantics: Semantics) {
-        const FRAMES: usize = 10;
+        const FRAMES: usize = 30;
         let decide = |rules: &[Instance], sent: &Sent| {
             Judge::new(rules, semantics).decide(sent.direction, &sent.bytes, sent.now)
         };

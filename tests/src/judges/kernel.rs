@@ -28,10 +28,16 @@ pub struct Kernel<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// The shortest frame that the kernel takes for a test run, in bytes.
-    pub const SHORTEST: usize = 15;
-    /// The longest one: it must fit a page with what the kernel adds.
-    pub const LONGEST: usize = 3000;
+    /// Whether the kernel takes this frame for a test run: with its Ethernet header and a whole fixed
+    /// IP header, and no longer than a page with what the kernel adds.
+    pub fn takes(frame: &[u8]) -> bool {
+        let shortest = match frame.get(12..14) {
+            Some([0x08, 0x00]) => 14 + 20,
+            Some([0x86, 0xdd]) => 14 + 40,
+            _ => 14 + 1,
+        };
+        (shortest..=3000).contains(&frame.len())
+    }
 
     /// Binds a filter to a port. The caller must be in the port's network namespace, then and later.
     ///

@@ -88,11 +88,7 @@ impl Builder<'_> {
     }
 
     /// Adds a condition to every alternative.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "callers make the set for this call"
-    )]
-    fn and(&mut self, field: Field, set: ValueSet) {
+    fn and(&mut self, field: Field, set: &ValueSet) {
         for alternative in &mut self.alternatives {
             alternative.push(Condition::In(field, set.clone()));
         }
@@ -117,7 +113,7 @@ impl Builder<'_> {
         } else {
             set.clone()
         };
-        self.and(field, set);
+        self.and(field, &set);
     }
 
     /// What the element itself tests.
@@ -126,18 +122,18 @@ impl Builder<'_> {
         let protocol = self.instance.protocol;
         match protocol {
             Protocol::None | Protocol::Mac => {}
-            Protocol::Vlan => self.and(Field::EtherType, ether_type(ethertype::VLAN)),
-            Protocol::Stp => self.and(Field::DstMac, ValueSet::single(BRIDGE_GROUP_ADDRESS)),
-            Protocol::Arp => self.and(Field::EtherType, ether_type(ethertype::ARP)),
-            Protocol::Rarp => self.and(Field::EtherType, ether_type(ethertype::RARP)),
-            Protocol::Ip => self.and(Field::EtherType, ether_type(ethertype::IPV4)),
-            Protocol::Ipv6 => self.and(Field::EtherType, ether_type(ethertype::IPV6)),
+            Protocol::Vlan => self.and(Field::EtherType, &ether_type(ethertype::VLAN)),
+            Protocol::Stp => self.and(Field::DstMac, &ValueSet::single(BRIDGE_GROUP_ADDRESS)),
+            Protocol::Arp => self.and(Field::EtherType, &ether_type(ethertype::ARP)),
+            Protocol::Rarp => self.and(Field::EtherType, &ether_type(ethertype::RARP)),
+            Protocol::Ip => self.and(Field::EtherType, &ether_type(ethertype::IPV4)),
+            Protocol::Ipv6 => self.and(Field::EtherType, &ether_type(ethertype::IPV6)),
             _ => {
                 let v4 = protocol.family() == Some(crate::model::Family::V4);
                 let family = if v4 { ethertype::IPV4 } else { ethertype::IPV6 };
-                self.and(Field::EtherType, ether_type(family));
+                self.and(Field::EtherType, &ether_type(family));
                 if let Some(number) = protocol.ip_protocol() {
-                    self.and(Field::IpProtocol, ValueSet::single(u64::from(number)));
+                    self.and(Field::IpProtocol, &ValueSet::single(u64::from(number)));
                 }
             }
         }
@@ -203,7 +199,7 @@ impl Builder<'_> {
             Attr::Opcode => self.numbers(test, F::ArpOpcode),
             Attr::ArpSrcMacAddr | Attr::ArpDstMacAddr => {
                 let sender = test.attr == Attr::ArpSrcMacAddr;
-                self.and(F::ArpMacs, ValueSet::single(1));
+                self.and(F::ArpMacs, &ValueSet::single(1));
                 let place = if sender {
                     place(F::ArpSrcMac, F::ArpDstMac)
                 } else {
@@ -212,12 +208,12 @@ impl Builder<'_> {
                 self.mac(test, place, Attr::Comment)?;
             }
             Attr::ArpSrcIpAddr => {
-                self.and(F::ArpIps, ValueSet::single(1));
+                self.and(F::ArpIps, &ValueSet::single(1));
                 let mask = self.prefix(Attr::ArpSrcIpMask);
                 self.address(test, place(F::ArpSrcIp, F::ArpDstIp), mask)?;
             }
             Attr::ArpDstIpAddr => {
-                self.and(F::ArpIps, ValueSet::single(1));
+                self.and(F::ArpIps, &ValueSet::single(1));
                 let mut mask = self.prefix(Attr::ArpDstIpMask);
                 if self.semantics == Semantics::Libvirt && mask.is_none() {
                     // Section 2.4: the destination takes over the source's mask.
@@ -227,7 +223,7 @@ impl Builder<'_> {
             }
             Attr::Gratuitous => {
                 if matches!(test.values.first(), Some(Datum::Bool(true))) {
-                    self.and(F::ArpIps, ValueSet::single(1));
+                    self.and(F::ArpIps, &ValueSet::single(1));
                     self.and_in(F::ArpGratuitous, &ValueSet::single(1), test.negated);
                 }
             }
@@ -254,7 +250,7 @@ impl Builder<'_> {
                 if first.is_some_and(|first| first.attr == test.attr) {
                     self.and(
                         F::IpProtocol,
-                        ValueSet::single(u64::from(ip_protocol::ICMPV6)),
+                        &ValueSet::single(u64::from(ip_protocol::ICMPV6)),
                     );
                     let types = self.span(Attr::Type, Attr::TypeEnd);
                     let codes = self.span(Attr::Code, Attr::CodeEnd);
@@ -306,9 +302,9 @@ impl Builder<'_> {
             ranges.push(range);
         }
         if test.negated {
-            self.and(field, excluded);
+            self.and(field, &excluded);
         } else if let Some(range) = ranges.pop() {
-            self.and(field, range);
+            self.and(field, &range);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Flat lists, as printed.
 
+use nwfilter_common::{Class, LeafVerdict};
+
 use super::*;
 
 fn shown(compiled: &Compiled) -> String {
@@ -54,4 +56,66 @@ fn values_are_written_as_people_write_them() {
             "accept",
         ]
     );
+}
+
+/// The inet rules of a direction, without the end of the layer.
+fn inet(compiled: &Compiled, direction: FrameDirection) -> Vec<String> {
+    let rules = &compiled.lists[&(direction, TableLayer::Inet)];
+    let rules = rules[..rules.len() - 1].iter();
+    rules.map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_swapped_rule_has_no_mac_test_and_is_left_out_without_another() {
+    let compiled = compiled(
+        "<rule action='drop' direction='out'><tcp srcmacaddr='02:00:00:00:00:01'/></rule>\
+         <rule action='drop' direction='out'>\
+           <udp srcmacaddr='02:00:00:00:00:01' dstmacaddr='02:00:00:00:00:02' dstportstart='53'/></rule>",
+    );
+    assert_eq!(
+        inet(&compiled, FrameDirection::Out),
+        [
+            "drop if EtherType 0x0800 and protocol 6 and source MAC 02:00:00:00:00:01",
+            "drop if EtherType 0x0800 and protocol 17 and source MAC 02:00:00:00:00:01 \
+             and destination MAC 02:00:00:00:00:02 and destination port 53",
+        ]
+    );
+    assert_eq!(
+        inet(&compiled, FrameDirection::In),
+        ["drop if EtherType 0x0800 and protocol 17 and source port 53"]
+    );
+}
+
+#[test]
+fn icmp_type_and_code_are_negated_as_a_unit_and_go_one_way() {
+    let compiled = compiled(
+        "<rule action='drop' direction='out'><icmp match='no' type='8' code='0'/></rule>\
+         <rule action='drop' direction='out'><icmp type='3'/><icmp match='no' code='4'/></rule>\
+         <rule action='accept' direction='inout' statematch='false'><icmp type='0'/></rule>",
+    );
+    assert_eq!(
+        inet(&compiled, FrameDirection::Out),
+        [
+            "drop if EtherType 0x0800 and protocol 1 and ICMP type not 8",
+            "drop if EtherType 0x0800 and protocol 1 and ICMP type 8 and ICMP code 1-255",
+            "drop if EtherType 0x0800 and protocol 1 and ICMP type 3 and ICMP code not 4",
+        ]
+    );
+    assert_eq!(inet(&compiled, FrameDirection::In), [""; 0]);
+}
+
+#[test]
+fn a_test_that_holds_for_every_port_needs_a_port() {
+    let compiled = compiled(
+        "<rule action='return' direction='out'><udp dstportstart='0' dstportend='65535'/></rule>",
+    );
+    let rules = &compiled.lists[&(FrameDirection::Out, TableLayer::Inet)];
+    let outcome = |class| {
+        let layer = TableLayer::Inet;
+        let special = specialise::specialise(rules, class, layer, Semantics::Strict);
+        special[0].1.outcome
+    };
+    let decide = Outcome::Decide;
+    assert_eq!(outcome(Class::Ip4Udp), decide(LeafVerdict::Accept));
+    assert_eq!(outcome(Class::Ip4Fragment), decide(LeafVerdict::Drop));
 }

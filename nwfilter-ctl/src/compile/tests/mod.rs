@@ -17,10 +17,11 @@ use crate::{
 const MAC: &str = "52:54:00:00:00:01";
 
 fn binding(filter: &str, mac: &str, parameters: &[(&str, &str)]) -> Binding {
-    let parameters: String = parameters
+    let parameters: Vec<String> = parameters
         .iter()
         .map(|(name, value)| format!("<parameter name='{name}' value='{value}'/>"))
         .collect();
+    let parameters = parameters.concat();
     let xml = format!(
         "<filterbinding><owner><name>vm</name><uuid>5f4b2a0c-6f0e-4a6d-9a0f-0d5f3c1b7e21</uuid></owner>\
          <portdev name='vnet0'/><mac address='{mac}'/>\

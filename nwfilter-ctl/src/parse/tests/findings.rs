@@ -143,6 +143,7 @@ fn every_code_has_a_case() {
     let elsewhere = BTreeSet::from([
         Code::NotUtf8,
         Code::TooManyElements,
+        Code::TooManyFindings,
         Code::IncompleteBinding,
         Code::ChainOrder,
         Code::ChainPrioritiesDiffer,
