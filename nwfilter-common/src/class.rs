@@ -272,6 +272,14 @@ impl Class {
         }
     }
 
+    /// A later fragment, without what the first one of its packet has.
+    pub const fn is_fragment(self) -> bool {
+        matches!(
+            self,
+            Self::Ip4Fragment | Self::Ip6Fragment | Self::Ip6FragmentChain
+        )
+    }
+
     /// IPv4, however broken.
     pub const fn is_ip4(self) -> bool {
         matches!(self as u8, v if v >= Self::Ip4Tcp as u8 && v <= Self::Ip4Bad as u8)

@@ -12,7 +12,7 @@ use crate::{
     },
     packet::Packet,
     parse::parse,
-    work::{Work, recall},
+    work::{Work, class_word, recall},
 };
 
 /// Where the pages of one image live, and how to go through them.
@@ -117,27 +117,32 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         let (bits, bit) = tracked_bit(direction, class);
         at(first, WORD_TRACKED + bits) >> bit & 1 != 0
     };
-    // Both classes go through memory, so that the verifier does not walk all that follows once for
-    // each of them.
-    work.fields[word::PARSED] = headers.class as u64;
-    work.fields[word::CLASS] = headers.class as u64;
+    // Classes go through memory, so that the verifier does not walk all that follows once for each of
+    // them.
+    for word in [word::PARSED, word::ETHERNET_CLASS, word::INET_CLASS] {
+        work.fields[word] = headers.class as u64;
+    }
     if recall(&work.fields[word::FRAGMENT]) > 1
         && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS)
-        && fragment::adopt(tables, hook, work)
-        && tracks(recall(&work.fields[word::CLASS]) as usize)
-        && work.fields[word::TRACKED] == 0
+        && let Some(class) = fragment::adopt(tables, hook, work)
+        // Unless the tables ask for a state that they did not ask for when the first fragment came.
+        && (work.fields[word::TRACKED] != 0 || !tracks(class as usize))
     {
-        // The tables ask for a state that they did not ask for when the first fragment came.
-        work.fields[word::CLASS] = recall(&work.fields[word::PARSED]);
+        for (flag, word) in [
+            (flag::ETHERNET_FRAGMENTS, word::ETHERNET_CLASS),
+            (flag::INET_FRAGMENTS, word::INET_CLASS),
+        ] {
+            if has(flag) {
+                work.fields[word] = class;
+            }
+        }
     }
-    let parsed = recall(&work.fields[word::PARSED]) as usize;
-    let class = recall(&work.fields[word::CLASS]) as usize;
-    let root = |layer, flag| {
-        let class = if has(flag) { class } else { parsed };
+    let root = |layer, work: &Work| {
+        let class = recall(&work.fields[class_word(layer)]) as usize;
         NodeRef(at(first, root_word(direction, layer, class)))
     };
 
-    let ethernet = root(TableLayer::Ethernet, flag::ETHERNET_FRAGMENTS);
+    let ethernet = root(TableLayer::Ethernet, work);
     let leaf = walk(image, first, ethernet, &work.fields, record);
     if !leaf.is_leaf() || leaf.entry() >= record.entries {
         return Verdict::fault(Fault::BadImage);
@@ -152,12 +157,13 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
 
     let passes = matches!(verdict.verdict, LeafVerdict::Accept);
     // The state of later fragments is that of the first one.
-    let tracked = class == parsed
-        && tracks(class)
+    let class = recall(&work.fields[word::INET_CLASS]) as usize;
+    let tracked = tracks(class)
+        && class == recall(&work.fields[word::PARSED]) as usize
         && (passes || matches!(direction, FrameDirection::In) && has(flag::DROPPED_ADVANCE));
     if tracked {
         let place = Place {
-            class: recall(&work.fields[word::CLASS]) as usize,
+            class,
             port,
             direction,
             since: record.since,
@@ -165,7 +171,7 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         };
         track(packet, image, tables, place, work);
     }
-    let inet = root(TableLayer::Inet, flag::INET_FRAGMENTS);
+    let inet = root(TableLayer::Inet, work);
     let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
     if passes && !no_inet {
         let leaf = walk(image, first, inet, &work.fields, record);

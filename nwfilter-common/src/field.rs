@@ -10,9 +10,12 @@ pub const FIELD_WORDS: usize = 64;
 /// Words behind those of the fields, for what else the parser finds.
 pub(crate) mod word {
     /// Discriminant of the frame's class.
-    pub(crate) const PARSED: usize = 54;
-    /// The same, or in a later fragment that of the first one if it is known.
-    pub(crate) const CLASS: usize = 55;
+    pub(crate) const PARSED: usize = 53;
+    /// The class by which the Ethernet layer goes: in a later fragment that of the first one, if it is
+    /// known and the image asks for it.
+    pub(crate) const ETHERNET_CLASS: usize = 54;
+    /// The same in the inet layer.
+    pub(crate) const INET_CLASS: usize = 55;
     /// Offset of the transport header in bytes.
     pub(crate) const TRANSPORT: usize = 56;
     /// 0 in a whole packet and 1 in a first fragment; else the fragment's offset in bytes, plus 1

@@ -132,18 +132,20 @@ const fn is_whole(class: usize) -> bool {
         || class >= Class::Ip6Tcp as usize && class <= LAST6
 }
 
-/// Gives a later fragment class and fields of the first one, if that is known.
+/// Gives a later fragment the fields of the first one, if that is known, and returns its class.
 #[inline(always)]
-pub(crate) fn adopt<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) -> bool {
+pub(crate) fn adopt<T: Tables + ?Sized>(
+    tables: &T,
+    hook: &Hook<'_>,
+    work: &mut Work,
+) -> Option<u64> {
     let class = recall(&work.fields[word::PARSED]) as usize;
     let v6 = class == Class::Ip6Fragment as usize || class == Class::Ip6FragmentChain as usize;
     if !v6 && class != Class::Ip4Fragment as usize {
-        return false;
+        return None;
     }
     let slot = work.fragment.packet.set(&work.fields, hook, v6);
-    let Some(first) = tables.fragment(slot) else {
-        return false;
-    };
+    let first = tables.fragment(slot)?;
     let dead = first.is_dead(
         hook.record.since,
         tables.now(),
@@ -152,14 +154,13 @@ pub(crate) fn adopt<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut 
     // The lowest bit is not part of the offset.
     let overlaps = work.fields[word::FRAGMENT] & !1 < first.first_len;
     if dead || overlaps || first.packet != work.fragment.packet {
-        return false;
+        return None;
     }
     for (value, field) in first.lent.iter().zip(LENT) {
         work.fields[field.index()] = *value;
     }
     work.fields[word::TRACKED] = first.tracked;
-    work.fields[word::CLASS] = first.class;
-    true
+    Some(first.class)
 }
 
 /// Keeps what a frame that passes lends to later fragments, if it is a first one.

@@ -6,7 +6,7 @@ use crate::{
     ct::{Key, Pending},
     field::{CtState, FIELD_WORDS, Field, Fields, word},
     fragment::Fragment,
-    image::{TableLayer, flag},
+    image::TableLayer,
 };
 
 /// Memory for one frame at a time; what an earlier frame left in it does not matter.
@@ -34,19 +34,10 @@ impl Work {
         }
     }
 
-    /// Class by which a layer saw the frame that was decided last, given the image's flags: a later
-    /// fragment may have been seen as the first one. `None` if it was no frame.
-    pub fn class(&self, layer: TableLayer, flags: u32) -> Option<Class> {
-        let lends = match layer {
-            TableLayer::Ethernet => flag::ETHERNET_FRAGMENTS,
-            TableLayer::Inet => flag::INET_FRAGMENTS,
-        };
-        let word = if flags & lends == 0 {
-            word::PARSED
-        } else {
-            word::CLASS
-        };
-        let class = usize::try_from(self.fields[word]).ok()?;
+    /// Class by which a layer saw the frame that was decided last: a later fragment may have been seen
+    /// as the first one. `None` if it was no frame.
+    pub fn class(&self, layer: TableLayer) -> Option<Class> {
+        let class = usize::try_from(self.fields[class_word(layer)]).ok()?;
         Class::ALL.get(class).copied()
     }
 
@@ -62,6 +53,15 @@ impl Work {
 impl Default for Work {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The word that holds the class by which a layer goes.
+#[inline(always)]
+pub(crate) const fn class_word(layer: TableLayer) -> usize {
+    match layer {
+        TableLayer::Ethernet => word::ETHERNET_CLASS,
+        TableLayer::Inet => word::INET_CLASS,
     }
 }
 

@@ -1,6 +1,10 @@
 //! Diagrams as words: the layout of [`nwfilter_common::Page`]s. See `image.rs` there.
+//!
+//! Nodes lie in the order in which frames come to them: the roots of all diagrams first, then what
+//! those lead to, and so on. The first page, which the program has at hand anyway, so holds what most
+//! frames meet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use nwfilter_common::{
     ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef,
@@ -9,7 +13,7 @@ use nwfilter_common::{
 };
 
 use super::{
-    CompileError, Image, MAX_IMAGE_WORDS,
+    CompileError, Entry, Image, MAX_IMAGE_WORDS,
     diagram::{Diagram, Effort, Node, Target},
     lower::{DIRECTIONS, Lists},
     rule::FlatRule,
@@ -36,16 +40,15 @@ fn image_with(
     effort: Effort,
 ) -> Result<(Image, usize), CompileError> {
     let mut steps = 0;
-    let mut words = Words {
-        words: vec![0; NODES],
-        depths: HashMap::new(),
-    };
+    let mut nodes = Nodes::default();
+    let mut roots: Vec<(usize, NodeRef)> = Vec::new();
     let mut diagram = Diagram::default();
     let mut refs: Vec<NodeRef> = Vec::new();
     // Many classes see the same rules.
-    let mut roots: HashMap<Vec<(usize, FlatRule)>, Target> = HashMap::new();
-    // What to look up connections for.
+    let mut diagrams: HashMap<Vec<(usize, FlatRule)>, Target> = HashMap::new();
+    // What to look up connections for, and the layers in which later fragments miss something.
     let mut stateful: HashSet<(FrameDirection, Class)> = HashSet::new();
+    let mut fragments: HashSet<TableLayer> = HashSet::new();
     for direction in DIRECTIONS {
         for layer in [TableLayer::Ethernet, TableLayer::Inet] {
             let rules = &lists.rules[&(direction, layer)];
@@ -58,39 +61,61 @@ fn image_with(
                     if conditions.any(|condition| condition.field() == Field::CtState) {
                         stateful.insert((direction, class));
                     }
-                    *roots
+                    let missing = Entry::missing(layer);
+                    if class.is_fragment() && rules.iter().any(|(_, rule)| rule.entry == missing) {
+                        fragments.insert(layer);
+                    }
+                    *diagrams
                         .entry(rules)
                         .or_insert_with_key(|rules| diagram.build(rules, effort))
                 };
                 for node in &diagram.nodes[refs.len()..] {
-                    let node = words.node(node, &refs);
+                    let node = nodes.node(node, &refs);
                     refs.push(node);
                 }
-                if words.words.len() > MAX_IMAGE_WORDS {
+                if NODES + nodes.length > MAX_IMAGE_WORDS {
                     return Err(too_large(direction, layer, rules.len()));
                 }
                 let root = target(root, &refs);
-                steps = steps.max(words.depth(root));
+                steps = steps.max(nodes.depth(root));
                 if steps > MAX_STEPS {
                     return Err(too_deep(direction, layer, rules.len()));
                 }
-                words.words[root_word(direction, layer, class as usize)] = root.0;
+                roots.push((root_word(direction, layer, class as usize), root));
             }
         }
     }
-    let mut words = words.words;
+    let mut words = nodes.lay_out(&roots);
     words[WORD_MAGIC] = IMAGE_MAGIC;
     words[WORD_ABI] = ABI_VERSION;
     words[WORD_LENGTH] = words.len() as u32;
     words[WORD_ENTRIES] = lists.entries.len() as u32;
     let tracked = tracked_classes(|direction, class| stateful.contains(&(direction, class)));
     words[WORD_TRACKED..][..tracked.len()].copy_from_slice(&tracked);
-    words[WORD_FLAGS] = match semantics {
+    words[WORD_FLAGS] = flags(semantics, !stateful.is_empty(), &fragments);
+    words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
+    Ok((Image { words }, steps))
+}
+
+/// What the engine has to remember. Nothing is asked for that no rule of this filter depends on.
+fn flags(semantics: Semantics, stateful: bool, fragments: &HashSet<TableLayer>) -> u32 {
+    let wanted = match semantics {
         Semantics::Strict => flag::STRICT,
         Semantics::Libvirt => flag::LIBVIRT,
     };
-    words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
-    Ok((Image { words }, steps))
+    let mut flags = wanted;
+    if !stateful {
+        flags &= !(flag::DHCP_ANSWERS | flag::DROPPED_ADVANCE);
+    }
+    for (layer, flag) in [
+        (TableLayer::Ethernet, flag::ETHERNET_FRAGMENTS),
+        (TableLayer::Inet, flag::INET_FRAGMENTS),
+    ] {
+        if !fragments.contains(&layer) {
+            flags &= !flag;
+        }
+    }
+    flags
 }
 
 fn too_large(direction: FrameDirection, layer: TableLayer, rules: usize) -> CompileError {
@@ -122,32 +147,86 @@ fn target(target: Target, refs: &[NodeRef]) -> NodeRef {
     }
 }
 
-struct Words {
+/// A node in words. Its children, the last words, are leaves or numbers of nodes.
+struct Encoded {
     words: Vec<u32>,
-    /// Nodes on the longest way from a node to a leaf, itself included.
-    depths: HashMap<NodeRef, usize>,
+    children: usize,
+    /// Nodes on the longest way from here to a leaf, itself included.
+    depth: usize,
 }
 
-impl Words {
+/// The nodes of all diagrams; until they are laid out, a [`NodeRef`] is a node's number.
+#[derive(Default)]
+struct Nodes {
+    nodes: Vec<Encoded>,
+    /// Words of all of them.
+    length: usize,
+}
+
+impl Nodes {
     /// Nodes on the longest way to a leaf.
     fn depth(&self, node: NodeRef) -> usize {
-        self.depths.get(&node).copied().unwrap_or(0)
+        if node.is_leaf() {
+            return 0;
+        }
+        self.nodes[node.0 as usize].depth
     }
 
-    /// Appends a node, in the next page if this one has not enough room. `children` are its last
-    /// words.
-    fn push(&mut self, node: &[u32], children: usize) -> NodeRef {
-        let room = PAGE_WORDS - self.words.len() % PAGE_WORDS;
-        if node.len() > room {
-            self.words.resize(self.words.len() + room, 0);
+    /// Adds a node. `children` are its last words.
+    fn push(&mut self, words: Vec<u32>, children: usize) -> NodeRef {
+        let below = words[words.len() - children..].iter();
+        let depth = below.map(|child| self.depth(NodeRef(*child))).max();
+        self.length += words.len();
+        self.nodes.push(Encoded {
+            words,
+            children,
+            depth: depth.unwrap_or(0) + 1,
+        });
+        NodeRef(self.nodes.len() as u32 - 1)
+    }
+
+    /// The words of the image, except for its header.
+    fn lay_out(self, roots: &[(usize, NodeRef)]) -> Vec<u32> {
+        let mut addresses: Vec<Option<u32>> = vec![None; self.nodes.len()];
+        let mut order = Vec::new();
+        let mut waiting: VecDeque<NodeRef> = roots.iter().map(|(_, root)| *root).collect();
+        let mut end = NODES;
+        while let Some(node) = waiting.pop_front() {
+            let number = node.0 as usize;
+            if node.is_leaf() || addresses[number].is_some() {
+                continue;
+            }
+            let Encoded {
+                words, children, ..
+            } = &self.nodes[number];
+            if words.len() > PAGE_WORDS - end % PAGE_WORDS {
+                end = end.next_multiple_of(PAGE_WORDS);
+            }
+            addresses[number] = Some(end as u32);
+            end += words.len();
+            order.push(number);
+            waiting.extend(words[words.len() - children..].iter().copied().map(NodeRef));
         }
-        let at = self.words.len();
-        self.words.extend_from_slice(node);
-        let children = node[node.len() - children..].iter();
-        let below = children.map(|child| self.depth(NodeRef(*child))).max();
-        let node = NodeRef(at as u32);
-        self.depths.insert(node, below.unwrap_or(0) + 1);
-        node
+        let address = |node: NodeRef| match addresses.get(node.0 as usize) {
+            Some(Some(address)) if !node.is_leaf() => *address,
+            _ => node.0,
+        };
+        let mut image = vec![0; end];
+        for (word, root) in roots {
+            image[*word] = address(*root);
+        }
+        for number in order {
+            let Encoded {
+                words, children, ..
+            } = &self.nodes[number];
+            let at = address(NodeRef(number as u32)) as usize;
+            let (head, tail) = words.split_at(words.len() - children);
+            image[at..][..head.len()].copy_from_slice(head);
+            for (place, child) in image[at + head.len()..].iter_mut().zip(tail) {
+                *place = address(NodeRef(*child));
+            }
+        }
+        image
     }
 
     fn node(&mut self, node: &Node, refs: &[NodeRef]) -> NodeRef {
@@ -160,7 +239,7 @@ impl Words {
                 };
                 let argument = u32::from(test.first) | u32::from(test.count) << 8;
                 let head = head(kind, test.field.index(), argument);
-                self.push(&[head, target(*yes, refs).0, target(*no, refs).0], 2)
+                self.push(vec![head, target(*yes, refs).0, target(*no, refs).0], 2)
             }
             Node::Split(field, bounds, targets) => {
                 let targets: Vec<NodeRef> = targets.iter().map(|t| target(*t, refs)).collect();
@@ -182,10 +261,10 @@ impl Words {
         let (low, high) = (value as u32, (value >> 32) as u32);
         if field.bits() <= 32 {
             let head = head(kind::EQUAL32, field.index(), 0);
-            self.push(&[head, low, yes.0, no.0], 2)
+            self.push(vec![head, low, yes.0, no.0], 2)
         } else {
             let head = head(kind::EQUAL64, field.index(), 0);
-            self.push(&[head, low, high, yes.0, no.0], 2)
+            self.push(vec![head, low, high, yes.0, no.0], 2)
         }
     }
 
@@ -232,6 +311,6 @@ impl Words {
         }
         let last = children[children.len() - 1];
         node.extend((0..width).map(|i| children.get(i).unwrap_or(&last).0));
-        self.push(&node, width)
+        self.push(node, width)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nwfilter_common::{
     Class, CtState, Fault, Fields, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord,
-    TableLayer, WORD_FLAGS, Work, decide, parse,
+    TableLayer, Work, decide, parse,
 };
 
 use super::{super::load::Loaded, capture::Frame};
@@ -104,7 +104,7 @@ impl<'a> Judge<'a> {
                 layers: Vec::new(),
             };
         };
-        let class = self.class(TableLayer::Inet);
+        let class = self.work.class(TableLayer::Inet);
         Why {
             decision,
             seen: Some(Sight {
@@ -114,12 +114,6 @@ impl<'a> Judge<'a> {
             }),
             layers: self.layers(direction, by),
         }
-    }
-
-    /// The class by which a layer saw the last frame.
-    fn class(&self, layer: TableLayer) -> Option<Class> {
-        let image = &self.loaded.prepared.compiled.image;
-        self.work.class(layer, image.words()[WORD_FLAGS])
     }
 
     /// Moves the clock to the time of a frame. Captures need not be in order; the clock does not go
@@ -137,7 +131,7 @@ impl<'a> Judge<'a> {
             if matches!(by, By::Entry(last, _) if last < layer) {
                 break;
             }
-            let Some(class) = self.class(layer) else {
+            let Some(class) = self.work.class(layer) else {
                 break;
             };
             let seen = Seen {
