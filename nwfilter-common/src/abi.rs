@@ -25,6 +25,8 @@ pub mod names {
     pub const PAGES: &str = "PAGES";
     /// [`super::Counter`]s; each port has a run of them.
     pub const COUNTERS: &str = "COUNTERS";
+    /// [`super::Tally`] by CPU times [`super::TALLIES`] plus place; mapped into memory.
+    pub const TALLIES: &str = "TALLIES";
     /// Ring buffer of [`super::DropEvent`]s.
     pub const EVENTS: &str = "EVENTS";
     /// [`crate::Entry`] by [`crate::Key4`]: the IPv4 connections of all ports. Elements are allocated
@@ -144,6 +146,25 @@ pub struct Counter {
     pub bytes: u64,
 }
 
+/// Frames that one CPU has counted and not yet added to their [`Counter`]: adding to memory that all CPUs
+/// share takes longer than all else that is done for most frames. A CPU has [`TALLIES`] of these; the
+/// one at the counter's index modulo [`TALLIES`] holds what it has counted until another counter
+/// needs its place.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[repr(C)]
+pub struct Tally {
+    /// Index of the counter, plus 1; 0 while there is none.
+    pub counter: u64,
+    /// What is to be added to it.
+    pub count: Counter,
+}
+
+/// Tallies of a CPU; a power of two.
+pub const TALLIES: usize = 256;
+
+/// Most CPUs. On others frames are counted at once.
+pub const MAX_CPUS: usize = 1024;
+
 /// Why a frame was dropped when no rule or default did it. Its counter is the one at this index
 /// from the start of the port's run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -257,6 +278,8 @@ mod user {
 
 const _: () = {
     assert!(MAX_PORTS.is_power_of_two());
+    assert!(TALLIES.is_power_of_two());
+    assert!(size_of::<Tally>() == 24);
     assert!(size_of::<PortRecord>() == 32 + SLOTS * 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);

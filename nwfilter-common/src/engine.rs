@@ -158,7 +158,8 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     let passes = matches!(verdict.verdict, LeafVerdict::Accept);
     // The state of later fragments is that of the first one.
     let class = recall(&work.fields[word::INET_CLASS]) as usize;
-    let tracked = tracks(class)
+    let tracked = has(flag::CONNECTIONS)
+        && tracks(class)
         && class == recall(&work.fields[word::PARSED]) as usize
         && (passes || matches!(direction, FrameDirection::In) && has(flag::DROPPED_ADVANCE));
     if tracked {

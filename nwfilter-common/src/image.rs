@@ -46,10 +46,12 @@ pub mod flag {
     /// Dropped frames advance connections that exist: those to the VM always, those from the VM if
     /// the Ethernet layer accepts them. Otherwise only frames that pass do.
     pub const DROPPED_ADVANCE: u32 = 8;
+    /// Some tables ask for the state of connections: see [`super::WORD_TRACKED`].
+    pub const CONNECTIONS: u32 = 16;
     /// `semantics = strict`.
-    pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS;
+    pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS | CONNECTIONS;
     /// `semantics = libvirt`.
-    pub const LIBVIRT: u32 = INET_FRAGMENTS | DROPPED_ADVANCE;
+    pub const LIBVIRT: u32 = INET_FRAGMENTS | DROPPED_ADVANCE | CONNECTIONS;
 }
 
 /// Word of the first root.

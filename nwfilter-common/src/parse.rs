@@ -309,11 +309,13 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
     let fragment = u16::from_be_bytes([f0, f1]);
     let more = fragment >> 13 & 1;
     fields[word::FRAGMENT] = u64::from((fragment & 0x1fff) << 3 | more);
-    fields[word::FRAGMENT_ID] = u64::from(u16::from_be_bytes([i0, i1]));
-    fields[word::FRAGMENT_PROTOCOL] = u64::from(protocol);
-    fields[word::FRAGMENT_LEN] = payload_len as u64;
-    if fragment & 0x1fff != 0 {
-        return Headers::new(Class::Ip4Fragment);
+    if fragment & 0x3fff != 0 {
+        fields[word::FRAGMENT_ID] = u64::from(u16::from_be_bytes([i0, i1]));
+        fields[word::FRAGMENT_PROTOCOL] = u64::from(protocol);
+        fields[word::FRAGMENT_LEN] = payload_len as u64;
+        if fragment & 0x1fff != 0 {
+            return Headers::new(Class::Ip4Fragment);
+        }
     }
     if header_len == MIN {
         // The usual case with an offset that the compiler knows.

@@ -5,18 +5,20 @@ use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     btf_maps::{Array, ArrayOfMaps, HashMap, PerCpuArray, RingBuf},
-    helpers::bpf_loop,
+    helpers::{bpf_get_smp_processor_id, bpf_loop},
     macros::btf_map,
 };
 use nwfilter_common::{
-    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS,
-    Page, Pages, PortRecord, Work,
+    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_CPUS, MAX_IMAGES, MAX_PORTS,
+    Page, Pages, PortRecord, TALLIES as PER_CPU, Tally, Work,
 };
 
 use crate::packet::SkBuff;
 
 /// `BPF_F_INNER_MAP`: images may have any number of pages (kernel commit 4a8f87e60f6d).
 const INNER_MAP: usize = 1 << 12;
+/// `BPF_F_MMAPABLE`.
+const MMAPABLE: usize = 1 << 10;
 
 #[btf_map]
 static GLOBALS: Array<u64, GLOBAL_COUNT> = Array::new();
@@ -30,6 +32,8 @@ static IMAGES: ArrayOfMaps<Array<Page, 1>, MAX_IMAGES> = ArrayOfMaps::new();
 static PAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::new();
 #[btf_map]
 static COUNTERS: Array<Counter, MAX_COUNTERS> = Array::new();
+#[btf_map]
+static TALLIES: Array<Tally, { MAX_CPUS * PER_CPU }, MMAPABLE> = Array::new();
 #[btf_map]
 static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map]
@@ -111,14 +115,42 @@ pub(crate) fn work() -> Option<&'static mut Work> {
     Some(unsafe { &mut *work })
 }
 
-/// Adds a frame to a counter.
+/// Adds a frame to a counter, by way of this CPU's tally.
 #[inline(always)]
 pub(crate) fn count(index: u32, packet: &SkBuff<'_>) {
+    let (packets, bytes) = (packet.segments(), packet.wire_len());
+    // SAFETY: the helper takes nothing.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let place = cpu * PER_CPU as u32 + index % PER_CPU as u32;
+    let Some(tally) = TALLIES.get_ptr_mut(place) else {
+        return add_to_counter(index, packets, bytes);
+    };
+    // SAFETY: only this CPU writes to its tallies, and programs do not nest; the pointer is to an
+    // element of an array, which lives as long as the program.
+    let tally = unsafe { &mut *tally };
+    let counter = u64::from(index) + 1;
+    if tally.counter != counter {
+        if tally.counter != 0 {
+            add_to_counter(
+                (tally.counter - 1) as u32,
+                tally.count.packets,
+                tally.count.bytes,
+            );
+        }
+        tally.counter = counter;
+        tally.count = Counter::default();
+    }
+    tally.count.packets += packets;
+    tally.count.bytes += bytes;
+}
+
+#[inline(always)]
+fn add_to_counter(index: u32, packets: u64, bytes: u64) {
     if let Some(counter) = COUNTERS.get_ptr_mut(index) {
         // SAFETY: the pointer is to an element of the array, which lives as long as the program.
         unsafe {
-            add(&raw mut (*counter).packets, packet.segments());
-            add(&raw mut (*counter).bytes, packet.wire_len());
+            add(&raw mut (*counter).packets, packets);
+            add(&raw mut (*counter).bytes, bytes);
         }
     }
 }
