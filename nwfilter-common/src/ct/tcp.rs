@@ -51,11 +51,11 @@ impl TcpState {
 }
 
 /// Flag bits as in [`crate::Field::TcpFlags`].
-const FIN: u8 = 1;
-const SYN: u8 = 2;
+pub(super) const FIN: u8 = 1;
+pub(super) const SYN: u8 = 2;
 pub(super) const RST: u8 = 4;
 const PSH: u8 = 8;
-const ACK: u8 = 16;
+pub(super) const ACK: u8 = 16;
 const URG: u8 = 32;
 
 /// What a segment is to the state machine.

@@ -171,6 +171,15 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         Some(stored) => {
             let stored = stored.get();
             if stored.is_alive(now, place.since) {
+                // Most frames change nothing, which is quickly seen.
+                let open = kind != TCP || is_open(&stored, fields);
+                if open && stored.is_replied() && now <= stored.renewed + COARSE && !error {
+                    return if side == stored.original() {
+                        CtState::EstablishedOriginal
+                    } else {
+                        CtState::EstablishedReply
+                    };
+                }
                 (stored, action::ADVANCE)
             } else {
                 (fresh, action::REPLACE)
@@ -246,6 +255,14 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     } else {
         CtState::New
     }
+}
+
+/// Whether a TCP connection is open and the segment leaves it so.
+#[inline(always)]
+fn is_open(stored: &Entry, fields: &Fields) -> bool {
+    const ALL: u64 = (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK) as u64;
+    stored.state & 0xff == TcpState::Established as u32
+        && fields[Field::TcpFlags.index()] & ALL == tcp::ACK as u64
 }
 
 /// What a frame makes of a connection.

@@ -596,6 +596,15 @@ impl Datapath {
         })
     }
 
+    /// The programs, with the instructions that the verifier has looked at, if the kernel tells.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not tell of a program.
+    pub fn verified_instructions(&self) -> Result<Vec<(&'static str, Option<u32>)>, KernelError> {
+        object::verified_instructions(&self.ebpf)
+    }
+
     /// Removes every filter from every port, and all pins.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ const MAPS: [&str; 13] = [
     names::TRACKING,
 ];
 
+const PROGRAMS: [&str; 3] = [names::PROGRAM_IN, names::PROGRAM_OUT, names::PROGRAM_SWEEP];
+
 /// Result of running a program on a frame with `BPF_PROG_TEST_RUN`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Run {
@@ -57,7 +59,7 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         }
         error => KernelError::Load(Box::new(error)),
     })?;
-    for name in [names::PROGRAM_IN, names::PROGRAM_OUT, names::PROGRAM_SWEEP] {
+    for name in PROGRAMS {
         let program = program(&mut ebpf, name)?;
         program
             .load()
@@ -102,6 +104,19 @@ pub(super) fn program<'a>(
     program
         .try_into()
         .map_err(|source| KernelError::program(name, source))
+}
+
+/// For each program, what the verifier has looked at.
+pub(super) fn verified_instructions(
+    ebpf: &Ebpf,
+) -> Result<Vec<(&'static str, Option<u32>)>, KernelError> {
+    let verified = |name: &'static str| {
+        let program = ebpf.program(name).ok_or(KernelError::Incomplete(name))?;
+        let info = program.info();
+        let info = info.map_err(|source| KernelError::program(name, source))?;
+        Ok((name, info.verified_instruction_count()))
+    };
+    PROGRAMS.into_iter().map(verified).collect()
 }
 
 /// Runs a program on a frame as if it were at the hook of an interface.

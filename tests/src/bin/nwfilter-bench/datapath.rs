@@ -33,8 +33,20 @@ const PEER: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
 /// All measurements of the datapath.
 pub(crate) const SECTIONS: &[super::Section] = &[
     || NetNs::new()?.run(anti_spoofing),
+    || NetNs::new()?.run(connections),
+    || {
+        let host = NetNs::new()?;
+        let commands =
+            (0..PORTS).map(|port| format!("link add vm{port} type veth peer name far{port}"));
+        host.ip(&commands.collect::<Vec<_>>().join("\n"))?;
+        host.run(many_ports)
+    },
     || NetNs::new()?.run(long_filters),
+    || NetNs::new()?.run(programs),
 ];
+
+/// Ports of a large host.
+const PORTS: usize = 1000;
 
 struct Bound {
     datapath: Datapath,
@@ -115,6 +127,141 @@ fn anti_spoofing() -> Result<String> {
             "| {name} | {empty:.0} ns | {hand:.0} ns | {ours:.0} ns | {:.2} |",
             ours / hand
         )?;
+    }
+    writeln!(out)?;
+    Ok(out)
+}
+
+/// A frame of a connection against the same frame that is accepted without one.
+fn connections() -> Result<String> {
+    const REST: &str =
+        "<rule action='drop' direction='inout' priority='900'><all/></rule></filter>";
+    let accept = |name: &str, statematch: bool| {
+        format!(
+            "<filter name='{name}'><rule action='accept' direction='out' statematch='{statematch}'>\
+             <tcp/></rule>{REST}"
+        )
+    };
+    let stateless = filters::given(PORT, &accept("stateless", false))?;
+    let stateful = filters::given(PORT, &accept("stateful", true))?;
+    let (mut without, mut with) = (Bound::new(&stateless)?, Bound::new(&stateful)?);
+    let frame = |back: bool, flags: u8| {
+        let (mut from, mut to) = (([10, 0, 0, 1], 40000), ([10, 0, 0, 2], 5000));
+        let mut ethernet = Ethernet::new(MAC, PEER);
+        if back {
+            (from, to) = (to, from);
+            ethernet = Ethernet::new(PEER, MAC);
+        }
+        let mut segment = Tcp::new(from.1, to.1);
+        segment.flags = flags;
+        let mut frame = ethernet.ipv4(&Ipv4::new(from.0, to.0), &segment);
+        frame.resize(64, 0);
+        frame
+    };
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    let data = frame(false, ACK);
+    for (direction, frame) in [
+        (FrameDirection::Out, frame(false, SYN)),
+        (FrameDirection::In, frame(true, SYN | ACK)),
+        (FrameDirection::Out, data.clone()),
+    ] {
+        with.datapath.test_run(PORT, direction, &frame, 1)?;
+    }
+    let baseline = Baseline::load(IFINDEX, MAC, IP)?;
+    let answer = frame(true, ACK);
+    let medians = interleaved(
+        ROUNDS,
+        &mut [
+            &mut || {
+                let (_, time) = baseline.run("empty", IFINDEX, &data, REPEAT)?;
+                Ok(nanoseconds(time))
+            },
+            &mut || without.time(FrameDirection::Out, &data, true),
+            &mut || with.time(FrameDirection::Out, &data, true),
+        ],
+    )?;
+    // One port, two datapaths: each has tables of its own.
+    let answers = interleaved(
+        ROUNDS,
+        &mut [
+            &mut || without.time(FrameDirection::In, &answer, true),
+            &mut || with.time(FrameDirection::In, &answer, true),
+        ],
+    )?;
+    let empty = medians[0];
+    let rows = [
+        ("from the VM", medians[1] - empty, medians[2] - empty),
+        ("to the VM", answers[0] - empty, answers[1] - empty),
+    ];
+    let mut out = String::from(
+        "TCP of an established connection, `accept out` with and without `statematch`, 64 bytes. Budget: \
+         at most 1.5.\n\n| frame | without state, net | established, net | ratio |\n|---|--:|--:|--:|\n",
+    );
+    for (name, without, with) in rows {
+        writeln!(
+            out,
+            "| {name} | {without:.0} ns | {with:.0} ns | {:.2} |",
+            with / without
+        )?;
+    }
+    writeln!(out)?;
+    Ok(out)
+}
+
+/// The same frame on a host with one filtered port, and with a thousand.
+fn many_ports() -> Result<String> {
+    let frame = tcp();
+    let names: Vec<String> = (0..PORTS).map(|port| format!("vm{port}")).collect();
+    let prepared = filters::builtin(PORT, "clean-traffic")?;
+    let open = |ports: &[String]| -> Result<Datapath> {
+        let mut datapath = Datapath::open(Options::default())?;
+        let changes: Vec<_> = ports
+            .iter()
+            .map(|port| Change::Bind(prepared.bind(port)))
+            .collect();
+        datapath.apply(&changes)?;
+        Ok(datapath)
+    };
+    let (mut one, mut many) = (open(&names[..1])?, open(&names)?);
+    let mut last = PORTS - 1;
+    let baseline = Baseline::load(IFINDEX, MAC, IP)?;
+    let medians = interleaved(
+        ROUNDS,
+        &mut [
+            &mut || -> Result<f64> {
+                let (_, time) = baseline.run("empty", IFINDEX, &frame, REPEAT)?;
+                Ok(nanoseconds(time))
+            },
+            &mut || {
+                let run = one.test_run(&names[0], FrameDirection::Out, &frame, REPEAT)?;
+                Ok(nanoseconds(run.duration))
+            },
+            &mut || {
+                // Another one each time.
+                last = (last + 389) % PORTS;
+                let run = many.test_run(&names[last], FrameDirection::Out, &frame, REPEAT)?;
+                Ok(nanoseconds(run.duration))
+            },
+        ],
+    )?;
+    let (one, many) = (medians[1] - medians[0], medians[2] - medians[0]);
+    Ok(format!(
+        "The first frame on a host with one filtered port: {one:.0} ns; with {PORTS}: {many:.0} ns; \
+         ratio {:.2}. Budget: at most 1.1.\n\n",
+        many / one
+    ))
+}
+
+/// What the verifier has to do.
+fn programs() -> Result<String> {
+    let datapath = Datapath::open(Options::default())?;
+    let mut out = String::from(
+        "The programs, once for all filters:\n\n| program | verifier instructions |\n|---|--:|\n",
+    );
+    for (name, instructions) in datapath.verified_instructions()? {
+        let instructions = instructions.map_or_else(|| "unknown".into(), |count| count.to_string());
+        writeln!(out, "| {name} | {instructions} |")?;
     }
     writeln!(out)?;
     Ok(out)
