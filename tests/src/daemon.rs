@@ -3,18 +3,21 @@
 
 use std::{
     env, fs,
-    os::unix::net::UnixDatagram,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::{UnixDatagram, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio, id},
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use nwfilter_common::MacAddr;
+use nwfilter_ctl::daemon::api::{Call, read_answer};
+use serde_json::Value;
 
 use crate::net::{NetNs, PATIENCE};
 
@@ -170,18 +173,17 @@ impl Drop for Site {
 
 /// The program, built before.
 fn program() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let program = test
-        .ancestors()
-        .nth(2)
+    let own = env::current_exe()?;
+    // Tests are one directory below it, programs beside it.
+    own.ancestors()
+        .skip(1)
+        .take(2)
         .map(|directory| directory.join("nwfilter-ctl"))
-        .context("the test is in no directory")?;
-    ensure!(
-        program.exists(),
-        "{} is missing: cargo build -p nwfilter-ctl",
-        program.display()
-    );
-    Ok(program)
+        .find(|program| program.exists())
+        .with_context(|| {
+            let own = own.display();
+            format!("no nwfilter-ctl near {own}: cargo build -p nwfilter-ctl")
+        })
 }
 
 /// A running daemon; killed when dropped.
@@ -227,6 +229,36 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A caller of the daemon who stays connected.
+#[derive(Debug)]
+pub struct Caller(BufReader<UnixStream>);
+
+impl Caller {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens.
+    pub fn connect(site: &Site) -> Result<Self> {
+        let stream = UnixStream::connect(site.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Calls, and returns the daemon's answer.
+    ///
+    /// # Errors
+    ///
+    /// The daemon's error, or that it is gone.
+    pub fn call(&mut self, call: &Call) -> Result<Value> {
+        let line = call.to_line() + "\n";
+        self.0.get_mut().write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        self.0.read_line(&mut answer)?;
+        Ok(read_answer(&answer).context(answer)??)
     }
 }
 
