@@ -15,7 +15,7 @@ impl Control {
             .filter(|(_, state)| changes.concern(state.ifindex))
             .map(|(port, state)| (port.clone(), state.ifindex))
             .collect();
-        let mut again = Vec::new();
+        let mut renamed = Vec::new();
         for (port, ifindex) in affected {
             let attached = match self.datapath.is_attached(&port) {
                 Some(attached) => attached,
@@ -25,21 +25,24 @@ impl Control {
             if attached && name.as_ref() == Some(&port) {
                 continue;
             }
-            let renamed = |name: &String| attached && !self.datapath.ports().contains_key(name);
-            let done = if let Some(name) = name.filter(renamed) {
+            if let Some(name) = name.filter(|_| attached) {
                 // It keeps its filter until it gets that of its new name, if there is one.
                 info!("{port} is now called {name}");
-                let done = self.datapath.rename(&port, &name);
-                again.push(name);
-                done
-            } else {
-                info!("{port}: the device is gone");
-                self.datapath.apply(&[Change::Unbind(&port)])
-            };
-            if let Err(error) = done {
+                renamed.push((port, name));
+                continue;
+            }
+            info!("{port}: the device is gone");
+            if let Err(error) = self.datapath.apply(&[Change::Unbind(&port)]) {
                 error!("{port}: {}", chain(&error));
             }
         }
+        if let Err(error) = self.datapath.rename(&renamed) {
+            error!(
+                "cannot follow devices to their new names: {}",
+                chain(&error)
+            );
+        }
+        let mut again: Vec<String> = renamed.into_iter().map(|(_, name)| name).collect();
         let appeared = self.bindings.keys().filter(|port| {
             kernel::ifindex(port).is_some_and(|ifindex| {
                 let enforced = self.datapath.ports().get(*port);
