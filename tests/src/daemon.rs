@@ -40,13 +40,22 @@ impl Site {
     ///
     /// If the temporary directory cannot be made.
     pub fn new() -> Result<Self> {
+        Self::inside(&env::temp_dir())
+    }
+
+    /// The same with files in a new directory inside another one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn inside(directory: &Path) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "nwfilter-test-{}-{}",
             id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let directory = env::temp_dir().join(&name);
+        let directory = directory.join(&name);
         for part in ["filters", "state/bindings"] {
             fs::create_dir_all(directory.join(part))?;
         }
