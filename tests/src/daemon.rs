@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio, id},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -31,6 +32,8 @@ pub struct Site {
     directory: PathBuf,
     /// Where the daemon pins.
     pub pins: PathBuf,
+    /// What is in its configuration file.
+    pub config: String,
 }
 
 impl Site {
@@ -62,6 +65,7 @@ impl Site {
         Ok(Self {
             directory,
             pins: Path::new(BPFFS).join(name),
+            config: String::new(),
         })
     }
 
@@ -94,7 +98,11 @@ impl Site {
 
     fn daemon(&self) -> Result<Command> {
         let mut command = self.command(&["daemon"])?;
+        let config = self.directory.join("nwfilter.toml");
+        fs::write(&config, &self.config)?;
         command
+            .arg("--config")
+            .arg(config)
             .arg("--filter-dir")
             .arg(self.filters())
             .arg("--state-dir")
@@ -146,27 +154,50 @@ impl Site {
     ///
     /// If it does not get there; with what it wrote.
     pub fn start(&self, host: &NetNs) -> Result<Daemon> {
+        self.start_with(host, |_| {})
+    }
+
+    /// Starts a daemon in its own way.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Site::start`].
+    pub fn start_with(
+        &self,
+        host: &NetNs,
+        change: impl FnOnce(&mut Command) + Send,
+    ) -> Result<Daemon> {
+        /// How often to look whether it is still there.
+        const LOOK: Duration = Duration::from_millis(50);
         let notify = self.directory.join("notify");
         let _ = fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(LOOK))?;
         let log = self.directory.join("log");
         let mut command = self.daemon()?;
         command
             .env("NOTIFY_SOCKET", &notify)
             .stdin(Stdio::null())
             .stderr(fs::File::create(&log)?);
-        let daemon = Daemon {
-            child: host.run(|| command.spawn())?,
+        let mut daemon = Daemon {
+            child: host.run(|| {
+                change(&mut command);
+                command.spawn()
+            })?,
             log,
         };
         let mut message = [0; 4096];
+        let start = Instant::now();
         loop {
-            let Ok(length) = socket.recv(&mut message) else {
-                bail!("the daemon is not ready: {}", daemon.log());
-            };
-            if message[..length].starts_with(b"READY=1\n") {
-                return Ok(daemon);
+            match socket.recv(&mut message) {
+                Ok(length) if message[..length].starts_with(b"READY=1\n") => return Ok(daemon),
+                Ok(_) => {}
+                Err(_) => {
+                    let ended = daemon.child.try_wait()?;
+                    if ended.is_some() || start.elapsed() > PATIENCE {
+                        bail!("the daemon is not ready ({ended:?}): {}", daemon.log());
+                    }
+                }
             }
         }
     }
@@ -211,6 +242,15 @@ impl Daemon {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be waited for.
+    pub fn wait(mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
     }
 
     /// Sends a signal.

@@ -8,7 +8,7 @@ use tracing::{debug, error, info, warn};
 use super::{Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters};
 use crate::{
     fault,
-    kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Options},
+    kernel::{self, Bind, Change, Datapath, KernelError, Options},
     model::Binding,
     shapes::{Shaped, Shapes},
 };
@@ -101,7 +101,7 @@ impl Control {
             .map_err(DaemonError::file("read", config.bindings_dir()))?;
         let datapath = Datapath::open(Options {
             pins: Some(config.pin_dir.clone()),
-            attach: AttachMode::Auto,
+            attach: config.attach,
             quota: config.connections.per_port,
             timeouts: config.connections.timeouts(),
         })?;

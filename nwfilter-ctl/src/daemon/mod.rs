@@ -38,6 +38,7 @@ pub use self::{
     config::{Config, ConfigError},
     error::DaemonError,
 };
+use crate::fault;
 
 /// Runs the daemon until SIGTERM or SIGINT. What it enforces stays enforced.
 ///
@@ -81,6 +82,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                     }
                     call => Answer::Once(control.answer(call)),
                 };
+                fault::point();
                 // The caller may be gone, and what was done stays done.
                 let _ = answer.send(result);
             }
@@ -125,6 +127,7 @@ fn monitor(
 impl Control {
     /// Does what a caller asks for.
     fn answer(&mut self, call: Call) -> Result<serde_json::Value, ApiError> {
+        fault::begin(call.name());
         Ok(match call {
             Call::Define { xml } => json!(self.define(&xml)?),
             Call::Undefine { filter } => json!(self.undefine(&filter)?),

@@ -99,7 +99,10 @@ impl Attachment {
 pub(super) fn settle(links: &Path) -> Result<(), KernelError> {
     let mut moved = Vec::new();
     for path in pins(links)? {
-        let (ifindex, direction) = sys::pinned_link(&path).map_err(file("read the link", &path))?;
+        let Ok((ifindex, direction)) = sys::pinned_link(&path) else {
+            // None of ours. If it is in the way of a port, that port will say so.
+            continue;
+        };
         let Some(name) = sys::ifname(ifindex) else {
             continue;
         };
@@ -150,7 +153,7 @@ pub(super) fn remove_strangers<'a>(
         .collect();
     known.extend(ports.flat_map(|port| DIRECTIONS.map(|way| pin_path(links, port, way))));
     for path in pins(links)? {
-        if !known.contains(&path) {
+        if !known.contains(&path) && sys::pinned_link(&path).is_ok() {
             Attachment::Pinned(path).detach()?;
         }
     }
