@@ -8,13 +8,16 @@ use crate::kernel::{self, Change};
 impl Control {
     /// Makes what is enforced fit the devices that there are now.
     pub(super) fn links_changed(&mut self, changes: &LinkChanges) {
-        let affected: Vec<(String, u32)> = self
-            .datapath
-            .ports()
-            .iter()
-            .filter(|(_, state)| changes.concern(state.ifindex))
-            .map(|(port, state)| (port.clone(), state.ifindex))
-            .collect();
+        let ports = self.datapath.ports().iter();
+        let ports = ports.map(|(port, state)| (port.clone(), state.ifindex));
+        let mut affected: Vec<(String, u32)> = ports.collect();
+        let is_renamed = |(port, ifindex): &(String, u32)| {
+            changes.concern(*ifindex) && kernel::ifname(*ifindex).is_some_and(|name| name != *port)
+        };
+        if !affected.iter().any(is_renamed) {
+            // Else its new name may be the old one of another, which was renamed before.
+            affected.retain(|(_, ifindex)| changes.concern(*ifindex));
+        }
         let mut renamed = Vec::new();
         for (port, ifindex) in affected {
             let attached = match self.datapath.is_attached(&port) {

@@ -95,6 +95,8 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 {
                     error!("cannot stop drop events: {}", chain(&error));
                 }
+                // There may be more without end, and callers want a turn.
+                tokio::task::yield_now().await;
             }
         }
     }
