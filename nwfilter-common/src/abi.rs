@@ -25,7 +25,8 @@ pub mod names {
     pub const PAGES: &str = "PAGES";
     /// [`super::Counter`]s; each port has a run of them.
     pub const COUNTERS: &str = "COUNTERS";
-    /// [`super::Tally`] by CPU times [`super::TALLIES`] plus place; mapped into memory.
+    /// [`super::Tally`] by CPU times [`super::TALLIES`] plus place; mapped into memory. Its size is set
+    /// when the object is loaded; a CPU that has none adds to the counters at once.
     pub const TALLIES: &str = "TALLIES";
     /// Ring buffer of [`super::DropEvent`]s.
     pub const EVENTS: &str = "EVENTS";
@@ -161,9 +162,6 @@ pub struct Tally {
 
 /// Tallies of a CPU; a power of two.
 pub const TALLIES: usize = 256;
-
-/// Most CPUs. On others frames are counted at once.
-pub const MAX_CPUS: usize = 1024;
 
 /// Why a frame was dropped when no rule or default did it. Its counter is the one at this index
 /// from the start of the port's run.

@@ -52,6 +52,7 @@ impl Prepared {
             image: Some(&self.compiled.image),
             slots: &self.compiled.slots,
             entries: self.compiled.entries.len() as u32,
+            identities: None,
         }
     }
 

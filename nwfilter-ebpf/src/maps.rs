@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_CPUS, MAX_IMAGES,
+    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES,
     MAX_PORTS, Page, Pages, PortRecord, TALLIES as PER_CPU, Tally, Work,
 };
 
@@ -17,7 +17,7 @@ use crate::packet::SkBuff;
 
 /// `BPF_F_INNER_MAP`: images may have any number of pages (kernel commit 4a8f87e60f6d).
 const INNER_MAP: usize = 1 << 12;
-/// `BPF_F_MMAPABLE`.
+/// `BPF_F_MMAPABLE`: userspace reads counters, and adds to them, in place.
 const MMAPABLE: usize = 1 << 10;
 
 #[btf_map]
@@ -31,9 +31,9 @@ static IMAGES: ArrayOfMaps<Array<Page, 1>, MAX_IMAGES> = ArrayOfMaps::new();
 #[btf_map]
 static PAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::new();
 #[btf_map]
-static COUNTERS: Array<Counter, MAX_COUNTERS> = Array::new();
+static COUNTERS: Array<Counter, MAX_COUNTERS, MMAPABLE> = Array::new();
 #[btf_map]
-static TALLIES: Array<Tally, { MAX_CPUS * PER_CPU }, MMAPABLE> = Array::new();
+static TALLIES: Array<Tally, PER_CPU, MMAPABLE> = Array::new();
 #[btf_map]
 static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map]

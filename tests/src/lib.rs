@@ -10,4 +10,5 @@ pub mod judges;
 pub mod need;
 pub mod net;
 pub mod peer;
+pub mod traffic;
 pub mod wire;

@@ -5,14 +5,13 @@
 
 use std::{fs, path::Path, thread};
 
-use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use nwfilter_common::MacAddr;
 use nwfilter_tests::{
     daemon::{Site, binding_xml},
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Direction, Lan, Vm, in_order},
+    net::{Direction, Lan, Vm},
+    traffic::{MAC, OTHER, frame, good, is_filtered, spoofed, under_traffic},
 };
 
 const NEEDS: [Need; 3] = [
@@ -20,72 +19,6 @@ const NEEDS: [Need; 3] = [
     Need::Program("ip"),
     Need::File("/sys/fs/bpf"),
 ];
-
-const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
-const OTHER: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
-
-fn frame(mac: MacAddr, ip: [u8; 4], identification: u16) -> Vec<u8> {
-    let header = Ipv4 {
-        identification,
-        ..Ipv4::new(ip, [10, 0, 0, 200])
-    };
-    Ethernet::new(mac, Lan::OUTSIDE).ipv4(&header, &Udp::new(4000, 4000, []))
-}
-
-/// A frame that `clean-traffic` lets the VM send.
-fn good(identification: u16) -> Vec<u8> {
-    frame(MAC, [10, 0, 0, 1], identification)
-}
-
-/// Frames that it does not.
-fn spoofed() -> [Vec<u8>; 2] {
-    [
-        frame(MAC, [10, 0, 0, 99], 0),
-        frame(OTHER, [10, 0, 0, 1], 0),
-    ]
-}
-
-/// Good frames pass, and only they.
-fn is_filtered(lan: &Lan, vm: &Vm) -> Result<bool> {
-    let mut probe = lan.probe(vm, Direction::Out);
-    ensure!(probe.arrives(&good(0))?, "a good frame is dropped");
-    Ok(!probe.arrives(&spoofed()[0])? && !probe.arrives(&spoofed()[1])?)
-}
-
-/// Sends spoofed and good frames in turn as long as `action` runs: every good one arrives, and no
-/// other.
-fn under_traffic(lan: &Lan, vm: &Vm, action: impl FnOnce() + Send) -> Result<u64> {
-    thread::scope(|scope| {
-        let action = scope.spawn(action);
-        let mut sent: u64 = 0;
-        while !action.is_finished() || sent < 100 {
-            sent += 1;
-            // Frames in flight are few, so that they may have the same number some day.
-            let good = good(sent as u16);
-            in_order(|| {
-                for frame in spoofed() {
-                    vm.end.send(&frame)?;
-                }
-                vm.end.send(&good)
-            })?;
-            lan.outside().expect(&mut |frame| {
-                assert!(!spoofed().iter().any(|spoofed| spoofed == frame));
-                frame == good
-            })?;
-        }
-        if let Err(panic) = action.join() {
-            std::panic::resume_unwind(panic);
-        }
-        in_order(|| lan.settle(4))?;
-        ensure!(
-            lan.outside()
-                .drain()?
-                .iter()
-                .all(|frame| *frame != spoofed()[0])
-        );
-        Ok(sent)
-    })
-}
 
 fn network() -> (Lan, Vm, Site) {
     let lan = Lan::new().unwrap();
@@ -123,7 +56,7 @@ fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
         assert!(is_filtered(&lan, &vm).unwrap(), "after {signal}");
         let mut again = None;
         let restart = || again = Some(site.start(&lan.host).unwrap());
-        let sent = under_traffic(&lan, &vm, restart).unwrap();
+        let (sent, ()) = under_traffic(&lan, &vm, restart).unwrap();
         assert!(sent > 10, "{sent} frames during the start");
         assert!(is_filtered(&lan, &vm).unwrap(), "started after {signal}");
         daemon = again.unwrap();

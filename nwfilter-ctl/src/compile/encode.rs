@@ -94,7 +94,7 @@ fn image_with(
     words[WORD_TRACKED..][..tracked.len()].copy_from_slice(&tracked);
     words[WORD_FLAGS] = flags(semantics, !stateful.is_empty(), &fragments);
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
-    Ok((Image { words }, steps))
+    Ok((Image::from_words(words), steps))
 }
 
 /// What the engine has to remember. Nothing is asked for that no rule of this filter depends on.

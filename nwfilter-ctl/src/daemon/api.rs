@@ -85,6 +85,25 @@ pub enum Call {
 }
 
 impl Call {
+    /// What it is called in a request.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Define { .. } => "define",
+            Self::Undefine { .. } => "undefine",
+            Self::List => "list",
+            Self::Dumpxml { .. } => "dumpxml",
+            Self::BindingCreate { .. } => "binding-create",
+            Self::BindingDelete { .. } => "binding-delete",
+            Self::BindingList => "binding-list",
+            Self::BindingDumpxml { .. } => "binding-dumpxml",
+            Self::Show { .. } => "show",
+            Self::Connections { .. } => "connections",
+            Self::Flush { .. } => "flush",
+            Self::Status => "status",
+            Self::Monitor { .. } => "monitor",
+        }
+    }
+
     /// Whether it changes nothing.
     pub const fn is_read_only(&self) -> bool {
         !matches!(
@@ -445,6 +464,10 @@ mod tests {
         for call in calls {
             let line = call.to_line();
             assert!(!line.contains('\n'));
+            assert!(
+                line.contains(&format!("\"call\":\"{}\"", call.name())),
+                "{line}"
+            );
             assert_eq!(Call::from_line(line.as_bytes()), Ok(call));
         }
     }

@@ -15,7 +15,6 @@ use crate::{
     kernel::{self, Change},
     model::Binding,
     parse::parse_binding,
-    prepare::prepare,
 };
 
 impl Control {
@@ -34,7 +33,9 @@ impl Control {
             let message = format!("{port} has a binding already");
             return Err(ApiError::new(ErrorKind::Exists, message));
         }
-        let prepared = prepare(&binding, &self.filters, self.config.semantics)
+        let prepared = self
+            .shapes
+            .prepare(&binding, &self.filters)
             .map_err(|error| ApiError::new(ErrorKind::Invalid, chain(&error)))?;
         let before = before.map(|bound| bound.binding.clone());
         self.files
@@ -55,6 +56,7 @@ impl Control {
             problem: None,
         };
         self.bindings.insert(port.clone(), bound);
+        self.shapes.collect();
         self.binding_info(&port)
     }
 
@@ -79,6 +81,7 @@ impl Control {
             .remove(port)
             .map_err(|error| storage(port, &error))?;
         self.bindings.remove(port);
+        self.shapes.collect();
         self.datapath
             .apply(&[Change::Unbind(port)])
             .map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?;

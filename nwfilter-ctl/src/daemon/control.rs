@@ -7,9 +7,10 @@ use tracing::{debug, error, info, warn};
 
 use super::{Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters};
 use crate::{
-    kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Options},
-    model::{Binding, Semantics},
-    prepare::{Prepared, prepare},
+    fault,
+    kernel::{self, Bind, Change, Datapath, KernelError, Options},
+    model::Binding,
+    shapes::{Shaped, Shapes},
 };
 
 /// A port that is to be filtered.
@@ -18,7 +19,7 @@ pub(super) struct Bound {
     /// The binding, or why its file cannot be used.
     pub(super) binding: Result<Binding, String>,
     /// What is enforced while its device is there; nothing passes if there is nothing.
-    pub(super) prepared: Option<Prepared>,
+    pub(super) prepared: Option<Shaped>,
     /// Why it is not what the binding asks for.
     pub(super) problem: Option<String>,
 }
@@ -33,9 +34,11 @@ impl Bound {
     }
 
     /// Makes the tables anew. If there are none, those that were made before go on.
-    fn prepare(&mut self, filters: &Filters, semantics: Semantics) {
+    fn prepare(&mut self, filters: &Filters, shapes: &mut Shapes) {
         let prepared = match &self.binding {
-            Ok(binding) => prepare(binding, filters, semantics).map_err(|error| chain(&error)),
+            Ok(binding) => shapes
+                .prepare(binding, filters)
+                .map_err(|error| chain(&error)),
             Err(error) => Err(error.clone()),
         };
         match prepared {
@@ -50,7 +53,7 @@ impl Bound {
     /// Whether a filter is part of what is enforced, or would be.
     pub(super) fn uses(&self, filter: &str) -> bool {
         match (&self.prepared, &self.binding) {
-            (Some(prepared), _) => prepared.resolved.filters.contains_key(filter),
+            (Some(prepared), _) => prepared.shape.filters.contains(filter),
             (None, Ok(binding)) => binding.filter == filter,
             (None, Err(_)) => false,
         }
@@ -71,6 +74,7 @@ const fn closed(port: &str) -> Bind<'_> {
         image: None,
         slots: &[],
         entries: 0,
+        identities: None,
     }
 }
 
@@ -79,6 +83,8 @@ pub(super) struct Control {
     pub(super) config: Config,
     pub(super) datapath: Datapath,
     pub(super) filters: Filters,
+    /// What bindings have in common, with the filters as they are.
+    pub(super) shapes: Shapes,
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
 }
@@ -86,6 +92,7 @@ pub(super) struct Control {
 impl Control {
     /// Reads everything from disk, takes over what is pinned, and makes it what it should be.
     pub(super) fn start(config: Config) -> Result<Self, DaemonError> {
+        fault::begin("start");
         let filters = Filters::load(config.filter_dir.clone(), config.semantics)
             .map_err(DaemonError::file("read", &config.filter_dir))?;
         let files = BindingFiles::new(config.bindings_dir());
@@ -94,11 +101,12 @@ impl Control {
             .map_err(DaemonError::file("read", config.bindings_dir()))?;
         let datapath = Datapath::open(Options {
             pins: Some(config.pin_dir.clone()),
-            attach: AttachMode::Auto,
+            attach: config.attach,
             quota: config.connections.per_port,
             timeouts: config.connections.timeouts(),
         })?;
         let mut control = Self {
+            shapes: Shapes::new(config.semantics),
             config,
             datapath,
             filters,
@@ -112,11 +120,13 @@ impl Control {
         control.release_unwanted();
         let ports: Vec<String> = control.bindings.keys().cloned().collect();
         control.enforce(&ports);
+        control.datapath.remove_strangers()?;
         Ok(control)
     }
 
     /// Reads all filters again. What cannot be used any more stays enforced as it was.
     pub(super) fn reload(&mut self) {
+        fault::begin("reload");
         if let Err(error) = self.filters.reload() {
             let directory = self.config.filter_dir.display();
             error!("cannot read {directory}: {error}; filters stay as they were");
@@ -129,8 +139,9 @@ impl Control {
     }
 
     fn prepare_all(&mut self) {
+        self.shapes = Shapes::new(self.config.semantics);
         for (port, bound) in &mut self.bindings {
-            bound.prepare(&self.filters, self.config.semantics);
+            bound.prepare(&self.filters, &mut self.shapes);
             if let Some(problem) = &bound.problem {
                 let instead = match bound.prepared {
                     Some(_) => "what it had stays in force",

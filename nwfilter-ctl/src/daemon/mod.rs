@@ -39,6 +39,7 @@ pub use self::{
     config::{Config, ConfigError},
     error::DaemonError,
 };
+use crate::fault;
 
 /// Runs the daemon until SIGTERM or SIGINT. What it enforces stays enforced.
 ///
@@ -87,6 +88,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                     }
                     call => Answer::Once(control.answer(call)),
                 };
+                fault::point();
                 // The caller may be gone, and what was done stays done.
                 let _ = answer.send(result);
             }
@@ -99,6 +101,8 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 {
                     error!("cannot stop drop events: {}", chain(&error));
                 }
+                // There may be more without end, and callers want a turn.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -131,6 +135,7 @@ fn monitor(
 impl Control {
     /// Does what a caller asks for.
     fn answer(&mut self, call: Call) -> Result<serde_json::Value, ApiError> {
+        fault::begin(call.name());
         Ok(match call {
             Call::Define { xml } => json!(self.define(&xml)?),
             Call::Undefine { filter } => json!(self.undefine(&filter)?),

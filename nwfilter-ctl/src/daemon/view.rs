@@ -23,7 +23,7 @@ impl Control {
             let entries = bound
                 .prepared
                 .iter()
-                .flat_map(|prepared| &prepared.compiled.entries);
+                .flat_map(|prepared| &prepared.shape.entries);
             for (entry, counter) in entries.zip(counted) {
                 let origin = match entry {
                     Entry::Rule(origin) => Some(origin),
@@ -65,17 +65,16 @@ impl Control {
 
     fn raw(&self, port: &str) -> Option<RawPort> {
         let state = self.datapath.ports().get(port)?;
-        let compiled = self.bindings.get(port)?.prepared.as_ref();
-        let compiled = compiled.map(|prepared| &prepared.compiled);
+        let prepared = self.bindings.get(port)?.prepared.as_ref();
         Some(RawPort {
             ifindex: state.ifindex,
             number: state.number,
             image: state.record.image,
-            image_words: compiled.map_or(0, |compiled| compiled.image.used_words()),
+            image_words: prepared.map_or(0, |prepared| prepared.shape.image.used_words()),
             counters: state.record.counters,
             entries: state.record.entries,
             ready: state.record.flags & PortRecord::READY != 0,
-            slots: state.record.slots[..compiled.map_or(0, |compiled| compiled.slots.len())]
+            slots: state.record.slots[..prepared.map_or(0, |prepared| prepared.slots.len())]
                 .iter()
                 .map(|slot| format!("{:x}/{:x}", slot.value, slot.mask))
                 .collect(),

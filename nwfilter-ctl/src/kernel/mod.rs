@@ -11,10 +11,12 @@
 
 mod attach;
 mod connections;
+mod counters;
 mod datapath;
 mod error;
 mod events;
 mod object;
+mod plan;
 mod sys;
 mod tables;
 

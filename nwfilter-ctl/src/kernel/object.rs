@@ -5,20 +5,22 @@ use std::{fs, io, path::Path, time::Duration};
 use aya::{
     Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel, maps::MapError,
     programs::SchedClassifier,
+    util::nr_cpus,
 };
-use nwfilter_common::{FrameDirection, names};
+use nwfilter_common::{FrameDirection, TALLIES, names};
 
 use super::KernelError;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 14] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
     names::IMAGES,
     names::PAGES,
     names::COUNTERS,
+    names::TALLIES,
     names::EVENTS,
     names::SCRATCH,
     names::CONNECTIONS4,
@@ -48,6 +50,12 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         .collect();
     let mut loader = EbpfLoader::new();
     loader.verifier_log_level(VerifierLogLevel::STATS);
+    let cpus = nr_cpus().map_err(|(_, source)| KernelError::File {
+        action: "read",
+        path: "/sys/devices/system/cpu/possible".into(),
+        source,
+    })?;
+    loader.map_max_entries(names::TALLIES, (cpus * TALLIES) as u32);
     for (name, path) in &paths {
         loader.map_pin_path(name, path);
     }
