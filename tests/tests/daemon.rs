@@ -38,10 +38,20 @@ fn links(site: &Site) -> usize {
 
 #[test]
 fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
+    outlive("");
+}
+
+#[test]
+fn filters_outlive_it_on_kernels_without_tcx_too() {
+    outlive("attach = 'clsact'");
+}
+
+fn outlive(config: &str) {
     if !need::met(&NEEDS) {
         return;
     }
-    let (lan, vm, site) = network();
+    let (lan, vm, mut site) = network();
+    config.clone_into(&mut site.config);
     let mut probe = lan.probe(&vm, Direction::Out);
     assert!(probe.arrives(&spoofed()[0]).unwrap(), "nothing filters yet");
 
@@ -83,6 +93,34 @@ fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
     assert!(!site.pins.exists());
     assert!(probe.arrives(&spoofed()[0]).unwrap());
     assert!(probe.arrives(&spoofed()[1]).unwrap());
+}
+
+#[test]
+fn the_way_of_attaching_changes_without_a_gap() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, mut site) = network();
+    for (config, pins) in [("attach = 'clsact'", 0), ("attach = 'tcx'", 2), ("", 2)] {
+        config.clone_into(&mut site.config);
+        let start = || site.start(&lan.host).unwrap();
+        let daemon = if pins == 0 {
+            start()
+        } else {
+            under_traffic(&lan, &vm, start).unwrap().1
+        };
+        assert!(is_filtered(&lan, &vm).unwrap(), "{config}");
+        assert_eq!(links(&site), pins, "{config}");
+        daemon.end(Signal::SIGKILL).unwrap();
+    }
+    let _daemon = site.start(&lan.host).unwrap();
+    let removed = site.run(&lan.host, &["binding-delete", "vm1"]).unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    let mut probe = lan.probe(&vm, Direction::Out);
+    assert!(
+        probe.arrives(&spoofed()[0]).unwrap(),
+        "nothing is left behind"
+    );
 }
 
 #[test]
