@@ -3,14 +3,27 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{fs, path::Path, thread};
+use std::{
+    fs,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::MetadataExt,
+            net::{UnixDatagram, UnixListener},
+            process::CommandExt,
+        },
+    },
+    path::Path,
+    process::Command,
+    thread,
+};
 
 use nix::sys::signal::Signal;
 use nwfilter_tests::{
     daemon::{Site, binding_xml},
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Direction, Lan, Vm},
+    net::{Direction, Lan, PATIENCE, Vm},
     traffic::{MAC, OTHER, frame, good, is_filtered, spoofed, under_traffic},
 };
 
@@ -50,8 +63,8 @@ fn outlive(config: &str) {
     if !need::met(&NEEDS) {
         return;
     }
-    let (lan, vm, mut site) = network();
-    config.clone_into(&mut site.config);
+    let (lan, vm, site) = network();
+    fs::write(site.configuration(), config).unwrap();
     let mut probe = lan.probe(&vm, Direction::Out);
     assert!(probe.arrives(&spoofed()[0]).unwrap(), "nothing filters yet");
 
@@ -100,9 +113,9 @@ fn the_way_of_attaching_changes_without_a_gap() {
     if !need::met(&NEEDS) {
         return;
     }
-    let (lan, vm, mut site) = network();
+    let (lan, vm, site) = network();
     for (config, pins) in [("attach = 'clsact'", 0), ("attach = 'tcx'", 2), ("", 2)] {
-        config.clone_into(&mut site.config);
+        fs::write(site.configuration(), config).unwrap();
         let start = || site.start(&lan.host).unwrap();
         let daemon = if pins == 0 {
             start()
@@ -291,6 +304,75 @@ fn a_bad_binding_closes_its_port_and_no_other() {
     assert!(!lan.probe(&other, Direction::Out).arrives(&good(0)).unwrap());
     assert!(lan.probe(&torn, Direction::Out).arrives(&good(0)).unwrap());
     assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+/// What `systemd` does for a service with a socket and a watchdog.
+#[test]
+fn a_service_manager_is_served() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let listener = UnixListener::bind(site.socket()).unwrap();
+    let watchdog = site.state().join("watchdog");
+    let alive = UnixDatagram::bind(&watchdog).unwrap();
+    alive.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hand_over = |command: &mut Command| {
+        let (journal, fd) = (site.log(), listener.as_raw_fd());
+        let own = fs::metadata(journal).unwrap();
+        command.env("JOURNAL_STREAM", format!("{}:{}", own.dev(), own.ino()));
+        command
+            .env("LISTEN_FDS", "1")
+            .env("WATCHDOG_USEC", "200000");
+        command.env("NOTIFY_SOCKET", &watchdog);
+        // The process is to know itself by its number, so the shell becomes the daemon.
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let program = command.get_program().to_owned();
+        let variables: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""])
+            .arg(program)
+            .args(arguments)
+            .envs(variables);
+        // SAFETY: one system call between fork and exec, on a descriptor that is open.
+        unsafe {
+            shell.pre_exec(move || match libc::dup2(fd, 3) {
+                3 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        shell
+    };
+    let daemon = site.spawn(&lan.host, hand_over).unwrap();
+    let mut message = [0; 4096];
+    let mut hear = |wanted: &str| {
+        loop {
+            let length = alive.recv(&mut message).unwrap();
+            if message[..length].starts_with(wanted.as_bytes()) {
+                break;
+            }
+        }
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    assert!(is_filtered(&lan, &vm).unwrap());
+    let status = site.run(&lan.host, &["status"]).unwrap();
+    assert!(status.status.success(), "{status:?}");
+    let log = daemon.log();
+    assert!(
+        log.lines().any(|line| line.starts_with("<6>ready")),
+        "{log}"
+    );
+    // It stops to say that it is well when it is not.
+    daemon.end(Signal::SIGTERM).unwrap();
+    hear("STOPPING=1");
+    // The socket is not its own: who comes now waits for the next one.
+    assert!(site.socket().exists());
 }
 
 #[test]

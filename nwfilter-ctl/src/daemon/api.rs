@@ -97,6 +97,8 @@ impl Call {
             Self::BindingList => "binding-list",
             Self::BindingDumpxml { .. } => "binding-dumpxml",
             Self::Show { .. } => "show",
+            Self::Connections { .. } => "connections",
+            Self::Flush { .. } => "flush",
             Self::Status => "status",
             Self::Monitor { .. } => "monitor",
         }
