@@ -32,8 +32,6 @@ pub struct Site {
     directory: PathBuf,
     /// Where the daemon pins.
     pub pins: PathBuf,
-    /// What is in its configuration file.
-    pub config: String,
 }
 
 impl Site {
@@ -65,7 +63,6 @@ impl Site {
         Ok(Self {
             directory,
             pins: Path::new(BPFFS).join(name),
-            config: String::new(),
         })
     }
 
@@ -103,11 +100,7 @@ impl Site {
 
     fn daemon(&self) -> Result<Command> {
         let mut command = self.command(&["daemon"])?;
-        let config = self.directory.join("nwfilter.toml");
-        fs::write(&config, &self.config)?;
         command
-            .arg("--config")
-            .arg(config)
             .arg("--filter-dir")
             .arg(self.filters())
             .arg("--state-dir")
@@ -165,6 +158,31 @@ impl Site {
         self.start_with(host, |_| {})
     }
 
+    /// Where a daemon's messages go.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Starts a daemon by the command that `change` makes of the usual one, and waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn spawn(
+        &self,
+        host: &NetNs,
+        change: impl FnOnce(&mut Command) -> Command + Send,
+    ) -> Result<Daemon> {
+        let log = self.log();
+        let file = fs::File::create(&log)?;
+        let mut usual = self.daemon()?;
+        let child = host.run(|| {
+            let mut command = change(&mut usual);
+            command.stdin(Stdio::null()).stderr(file).spawn()
+        })?;
+        Ok(Daemon { child, log })
+    }
+
     /// Starts a daemon in its own way.
     ///
     /// # Errors
@@ -181,19 +199,11 @@ impl Site {
         let _ = fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify)?;
         socket.set_read_timeout(Some(LOOK))?;
-        let log = self.directory.join("log");
-        let mut command = self.daemon()?;
-        command
-            .env("NOTIFY_SOCKET", &notify)
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(&log)?);
-        let mut daemon = Daemon {
-            child: host.run(|| {
-                change(&mut command);
-                command.spawn()
-            })?,
-            log,
-        };
+        let mut daemon = self.spawn(host, |command| {
+            command.env("NOTIFY_SOCKET", &notify);
+            change(command);
+            std::mem::replace(command, Command::new(""))
+        })?;
         let mut message = [0; 4096];
         let start = Instant::now();
         loop {

@@ -39,6 +39,8 @@ pub(super) enum Event {
     Links(LinkChanges),
     /// Dead connections are to be removed.
     Sweep,
+    /// The service manager wants to know whether this loop still runs.
+    Watchdog,
     /// Frames were dropped.
     Drops(Vec<DropEvent>),
 }
@@ -52,6 +54,7 @@ pub(super) struct Events {
     requests: mpsc::Receiver<Request>,
     drops: Option<AsyncFd<DropEvents>>,
     sweep: Interval,
+    watchdog: Option<Interval>,
 }
 
 impl Events {
@@ -69,6 +72,8 @@ impl Events {
             requests,
             drops: None,
             sweep,
+            // Twice in the time after which it would be taken for hung.
+            watchdog: sd_notify::watchdog_enabled().map(|limit| interval(limit / 2)),
         };
         Ok((events, sender))
     }
@@ -101,6 +106,7 @@ impl Events {
                     }
                 },
                 _ = self.sweep.tick() => return Event::Sweep,
+                () = tick(&mut self.watchdog) => return Event::Watchdog,
                 Some(request) = self.requests.recv() => return Event::Request(request),
                 drops = next_drops(&mut self.drops) => {
                     if !drops.is_empty() {
@@ -109,6 +115,14 @@ impl Events {
                 }
             }
         }
+    }
+}
+
+/// The next tick; never, without a clock.
+async fn tick(clock: &mut Option<Interval>) {
+    match clock {
+        Some(clock) => _ = clock.tick().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -62,7 +62,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let _lock = StateLock::take(&config.state_dir)?;
     let (mut events, requests) = Events::new()?;
     let mut control = Control::start(config)?;
-    server::listen(&control.config.socket, requests)?;
+    let own_socket = server::listen(&control.config.socket, requests)?;
     let mut monitors = Monitors::default();
     ready(&control);
     loop {
@@ -70,8 +70,10 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
             Event::Stop(signal) => {
                 info!("{signal}: stopping; all filters stay in force");
                 notify(&[sd_notify::NotifyState::Stopping]);
-                // Whoever comes now shall see that nobody is here.
-                let _ = fs::remove_file(&control.config.socket);
+                if own_socket {
+                    // Whoever comes now shall see that nobody is here.
+                    let _ = fs::remove_file(&control.config.socket);
+                }
                 return Ok(());
             }
             Event::Reload => control.reload(),
@@ -80,6 +82,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                     error!("cannot remove dead connections: {}", chain(&error));
                 }
             }
+            Event::Watchdog => notify(&[sd_notify::NotifyState::Watchdog]),
             Event::Links(changes) => control.links_changed(&changes),
             Event::Request(Request { call, answer }) => {
                 let result = match call {

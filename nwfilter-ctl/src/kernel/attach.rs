@@ -11,11 +11,12 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        links::{FdLink, PinnedLink},
+        links::{FdLink, Link as _, PinnedLink},
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
 };
 use nwfilter_common::FrameDirection;
+use tracing::debug;
 
 use super::{KernelError, object, sys};
 use crate::fault;
@@ -266,6 +267,7 @@ fn attach_one(
                     path: PathBuf::from(port),
                     source: Box::new(source),
                 })?;
+                remove_clsact(port, direction);
                 let Some(pin) = pin else {
                     return Ok((Attachment::Tcx(link), true));
                 };
@@ -357,6 +359,16 @@ fn attach_clsact(
     };
     let link = program.take_link(id).map_err(failed)?;
     Ok((Attachment::Clsact(link), is_new))
+}
+
+/// Removes our clsact filter, of a time when that was the way to attach; most often there is none.
+fn remove_clsact(port: &str, direction: FrameDirection) {
+    let ours = SchedClassifierLink::attached(port, attach_type(direction), PRIORITY, HANDLE, None);
+    if let Ok(ours) = ours
+        && ours.detach().is_ok()
+    {
+        debug!("{port}: attached by TCX, no longer by clsact");
+    }
 }
 
 #[cfg(test)]
