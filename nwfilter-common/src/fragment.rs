@@ -136,7 +136,7 @@ const fn is_whole(class: usize) -> bool {
 #[inline(always)]
 pub(crate) fn adopt<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) -> bool {
     let class = recall(&work.fields[word::PARSED]) as usize;
-    let v6 = class == Class::Ip6Fragment as usize || class == Class::Ip6Chain as usize;
+    let v6 = class == Class::Ip6Fragment as usize || class == Class::Ip6FragmentChain as usize;
     if !v6 && class != Class::Ip4Fragment as usize {
         return false;
     }

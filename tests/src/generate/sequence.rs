@@ -39,8 +39,9 @@ pub(super) fn sequence(options: Options, theme: Theme) -> BoxedStrategy<Vec<Sent
         3 => index().prop_map(Step::Answer),
         1 => index().prop_map(Step::Complain),
     ];
-    // Long enough to outlive this or that entry, and off its exact end.
-    let pauses = prop::sample::select(vec![1_u64, 25, 31, 125, 215, 605, 432_005]);
+    // Long enough to outlive this or that entry, and off its exact end. Ends need not move for what
+    // comes within a second.
+    let pauses = prop::sample::select(vec![3_u64, 11, 25, 31, 65, 125, 215, 305, 605, 432_005]);
     let pause = if options.time {
         option::weighted(0.08, pauses).boxed()
     } else {
