@@ -47,7 +47,7 @@ pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
     match quoted.protocol {
         ip_protocol::ICMP | ip_protocol::ICMPV6 => {
             if (quoted.protocol == ip_protocol::ICMPV6) != v6 {
-                return Some(key.set_ends(&ends));
+                return None;
             }
             let [kind, code, _, _, i0, i1, _, _] = packet.read_far::<8>(quoted.transport)?;
             if !quotes(8) {

@@ -132,6 +132,10 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     key.port = place.port as u16;
     key.family = if v6 { 6 } else { 4 };
     key.protocol = fields[Field::IpProtocol.index()] as u8;
+    if kind == OTHER && matches!(key.protocol, ip_protocol::ICMP | ip_protocol::ICMPV6) {
+        // That of the other IP version.
+        return CtState::Invalid;
+    }
 
     let mut error = false;
     let side = if kind == ICMP {

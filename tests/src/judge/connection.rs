@@ -18,8 +18,8 @@
 //!   INVALID. They advance nothing. An ICMP error about a later fragment quotes nothing.
 //! * `ICMPv6` neighbour discovery (133 to 136) and multicast listener messages (130, 131, 132, 143)
 //!   are untracked: in no state at all.
-//! * Every other ICMP type is INVALID; so are IPv6 without upper-layer protocol, and a transport
-//!   header that is cut off.
+//! * Every other ICMP type is INVALID; so are ICMP in IPv6, `ICMPv6` in IPv4, IPv6 without upper-layer
+//!   protocol, and a transport header that is cut off.
 //! * UDP, UDP-Lite, SCTP and DCCP go by addresses and ports; every other protocol by addresses and
 //!   protocol.
 //! * A later fragment has the state of its first one; without that, nobody can say.
@@ -173,6 +173,9 @@ impl Connections {
         if packet.is_later_fragment() {
             return Tracking::Unknown;
         }
+        if *number == foreign_icmp(packet.family) {
+            return Tracking::Invalid;
+        }
         if packet.transport == Field::Unknown {
             return Tracking::Invalid;
         }
@@ -302,6 +305,7 @@ impl Connections {
                 let message = (transport[0], transport[1]);
                 with_id(family, header.source, header.destination, message, id)
             }
+            number if number == foreign_icmp(family) => return None,
             number => alone(header.source, header.destination, number),
         };
         [roles.original, roles.reply]
@@ -390,6 +394,14 @@ const DHCP_REQUEST: Selector = Selector::Ports {
     source: 68,
     destination: 67,
 };
+
+/// The protocol number of the other family's ICMP.
+fn foreign_icmp(family: Family) -> u8 {
+    match family {
+        Family::V4 => icmp_protocol(Family::V6),
+        Family::V6 => icmp_protocol(Family::V4),
+    }
+}
 
 fn is_error(family: Family, kind: u8) -> bool {
     match family {
