@@ -160,6 +160,40 @@ fn an_error_must_quote_enough() {
 }
 
 #[test]
+fn padding_is_not_quoted() {
+    for (vm, peer, kind, len) in [(VM, PEER, 3, 24), (VM6, PEER6, 1, 44)] {
+        for (sent, len) in [
+            (udp(vm, 1, peer, 2), len),
+            (query(vm, peer, if vm == VM { 8 } else { 128 }, 3), len + 4),
+            (frame(&ip(vm, peer, 47, &[0; 8])), len - 4),
+        ] {
+            let mut rig = Rig::new();
+            let mut padded = error(peer, vm, kind, quote(&sent, len - 1));
+            padded.extend(&quote(&sent, 100)[len - 1..]);
+            rig.expect(&[
+                (Out, &sent, New),
+                (In, &padded, Invalid),
+                (In, &error(peer, vm, kind, quote(&sent, len)), RelatedReply),
+            ]);
+        }
+    }
+}
+
+#[test]
+fn icmp_of_the_other_version_is_invalid() {
+    let mut rig = Rig::new();
+    let echo = [8, 0, 0, 0, 0, 1, 0, 1];
+    let frames = [
+        frame(&ip(VM6, PEER6, 1, &echo)),
+        frame(&ip(VM, PEER, 58, &echo)),
+    ];
+    for frame in &frames {
+        rig.expect(&[(Out, frame, Invalid)]);
+    }
+    assert!(rig.tables.connections().is_empty());
+}
+
+#[test]
 fn headers_before_the_quoted_transport_header_are_skipped() {
     let udp = ports(1, 2, 8);
     let mut options = ip(VM, PEER, 17, &[&[1; 8], &udp[..]].concat());

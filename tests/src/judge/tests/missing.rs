@@ -94,10 +94,8 @@ fn ipv4_headers() {
             dropping(Ip).with(Attr::Dscp, 0),
             dropping(All).with(Attr::DstIpFrom, "10.0.0.1"),
             dropping(All).with(Attr::Dscp, 0),
-            rule(1, Action::Drop, Direction::Out, All).with(
-                Attr::State,
-                Datum::States(CtStates::NEW),
-            ),
+            rule(1, Action::Drop, Direction::Out, All)
+                .with(Attr::State, Datum::States(CtStates::NEW)),
         ] {
             is_missing(semantics, &rule, &broken);
         }
