@@ -192,16 +192,18 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
             let ends = self::ends(fields, v6, kind);
             let [from, to] = ends.ports;
             if [to, from] == DHCP_REQUEST {
-                // From nobody yet, or from the address that is to be kept.
-                for source in [[0, 0], ends.addresses[1]] {
+                let mut asked = |source| {
                     key.set_ends(&Ends {
                         addresses: [source, BROADCAST],
                         ports: DHCP_REQUEST,
                     });
-                    let asked = tables.connection(key);
-                    if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
-                        return CtState::EstablishedReply;
-                    }
+                    tables
+                        .connection(key)
+                        .is_some_and(|request| request.get().is_alive(now, place.since))
+                };
+                // From nobody yet, or from the address that is to be kept.
+                if asked([0, 0]) || asked(ends.addresses[1]) {
+                    return CtState::EstablishedReply;
                 }
                 key.set_ends(&ends);
             }
