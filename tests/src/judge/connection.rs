@@ -419,9 +419,8 @@ fn lifetime(family: Family, number: u8, entry: &Entry, now: u64) -> u64 {
     let seconds = match (number, entry.phase) {
         (protocol::TCP, Some(phase)) => tcp::seconds(phase, entry.replied),
         (protocol::UDP | protocol::UDPLITE, _) if is_stream => 120,
-        (protocol::UDP | protocol::UDPLITE, _) => 30,
         (protocol::SCTP, _) if entry.replied => 210,
-        (protocol::SCTP, _) => 30,
+        (protocol::UDP | protocol::UDPLITE | protocol::SCTP, _) => 30,
         (protocol::DCCP, _) if entry.replied => 43_200,
         (protocol::DCCP, _) => 240,
         (number, _) if number == icmp_protocol(family) => 30,
