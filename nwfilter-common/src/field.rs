@@ -13,7 +13,7 @@ pub(crate) mod word {
     /// headers.
     pub(crate) const ICMP_END: usize = 53;
     /// Discriminant of the frame's class.
-    pub(crate) const PARSED: usize = 53;
+    pub(crate) const PARSED: usize = 52;
     /// The class by which the Ethernet layer goes: in a later fragment that of the first one, if it is
     /// known and the image asks for it.
     pub(crate) const ETHERNET_CLASS: usize = 54;
@@ -299,4 +299,4 @@ impl CtState {
     }
 }
 
-const _: () = assert!(Field::ALL.len() <= word::ICMP_END);
+const _: () = assert!(Field::ALL.len() <= word::PARSED);

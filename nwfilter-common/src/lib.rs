@@ -19,8 +19,8 @@ mod work;
 
 pub use abi::{
     ABI_VERSION, Counter, DropEvent, EVENTS_BYTES, FAULT_COUNTERS, Fault, GLOBAL_COUNT, Global,
-    MAX_CONNECTIONS, MAX_COUNTERS, MAX_FRAGMENTS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN,
-    PortRecord, SLOTS, SNAPSHOT_LEN, Slot, TALLIES, Tally, names,
+    MAX_CONNECTIONS, MAX_COUNTERS, MAX_FRAGMENTS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN, PortRecord,
+    SLOTS, SNAPSHOT_LEN, Slot, TALLIES, Tally, names,
 };
 pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 #[cfg(any(test, feature = "user"))]

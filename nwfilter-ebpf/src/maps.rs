@@ -9,8 +9,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, Page, Pages, PortRecord, TALLIES as PER_CPU, Tally, Work,
+    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS,
+    Page, Pages, PortRecord, TALLIES as PER_CPU, Tally, Work,
 };
 
 use crate::packet::SkBuff;

@@ -4,8 +4,7 @@ use std::{fs, io, path::Path, time::Duration};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel, maps::MapError,
-    programs::SchedClassifier,
-    util::nr_cpus,
+    programs::SchedClassifier, util::nr_cpus,
 };
 use nwfilter_common::{FrameDirection, TALLIES, names};
 
