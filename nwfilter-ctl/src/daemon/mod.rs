@@ -148,7 +148,7 @@ impl Control {
             Call::BindingDelete { port } => json!(self.unbind(&port)?),
             Call::BindingList => json!(self.binding_list()),
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
-            Call::Show { port } => json!(self.show(&port)?),
+            Call::Show { port, raw } => json!(self.show(&port, raw)?),
             Call::Connections { port } => json!(self.connections(&port)?),
             Call::Flush { port } => json!(self.flush(&port)?),
             Call::Status => json!(self.status()?),

@@ -87,6 +87,14 @@ impl Attachment {
         }
     }
 
+    /// The way of attaching.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcx(_) | Self::Pinned(_) => "tcx",
+            Self::Clsact(_) => "clsact",
+        }
+    }
+
     /// Leaves the program attached when this process ends.
     pub(super) fn keep(self) {
         if let Self::Clsact(link) = self {

@@ -203,7 +203,7 @@ impl Ours {
         fs::write(&file, filter(ROUNDS + 1))?;
         let redefine_command = time(|| run(&["define", path]))?;
         let port = "vm7".into();
-        let raw = caller.call(&Call::Show { port })?["raw"].take();
+        let raw = caller.call(&Call::Show { port, raw: false })?["raw"].take();
         let maps = used(&raw)?;
 
         daemon.end(Signal::SIGKILL)?;
