@@ -37,9 +37,9 @@ pub enum AttachMode {
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 0x6e77);
 
-const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
+pub(super) const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
 
-const fn attach_type(direction: FrameDirection) -> TcAttachType {
+pub(super) const fn attach_type(direction: FrameDirection) -> TcAttachType {
     match direction {
         FrameDirection::In => TcAttachType::Egress,
         FrameDirection::Out => TcAttachType::Ingress,
