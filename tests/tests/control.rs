@@ -271,6 +271,20 @@ fn a_binding_lives_until_it_is_deleted() {
 
     let shown = host.json(&["show", "vm1", "--raw"])["port"].take();
     assert_eq!(shown["raw"]["ready"], true);
+    assert!(
+        ["tcx", "clsact"].contains(&shown["attached"].as_str().unwrap()),
+        "{shown}"
+    );
+    let tables = shown["raw"]["tables"].as_array().unwrap();
+    assert!(
+        tables[0].as_str().unwrap().starts_with("ABI version"),
+        "{shown}"
+    );
+    assert!(
+        tables
+            .iter()
+            .any(|line| line.as_str().unwrap().contains("SrcMac in slots"))
+    );
     let dropped: u64 = shown["rules"]
         .as_array()
         .unwrap()

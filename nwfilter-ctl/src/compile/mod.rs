@@ -1,6 +1,7 @@
 //! From resolved rules to an image and the values of a port record. Pure and deterministic: no I/O,
 //! no clock, nothing of the kernel; the same rules give the same bytes.
 
+mod decode;
 mod diagram;
 mod encode;
 mod lower;
@@ -18,6 +19,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
 pub use self::{
+    decode::decode,
     rule::{Condition, FlatRule, Outcome, SlotTest},
     set::ValueSet,
     slots::SlotSource,

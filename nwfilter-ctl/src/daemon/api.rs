@@ -62,6 +62,9 @@ pub enum Call {
     Show {
         /// Its device.
         port: String,
+        /// With the kernel's tables in words.
+        #[serde(default)]
+        raw: bool,
     },
     /// The connections of a port: [`ConnectionList`].
     Connections {
@@ -311,6 +314,9 @@ pub struct PortInfo {
     pub binding: BindingInfo,
     /// `strict` or `libvirt`.
     pub semantics: String,
+    /// How the programs are attached: `tcx` or `clsact`; none if they are not.
+    #[serde(default)]
+    pub attached: Option<String>,
     /// Rules, defaults and faults.
     pub rules: Vec<RuleCounter>,
     /// The tables as the kernel has them; none if it is not filtered.
@@ -392,6 +398,11 @@ pub struct RawPort {
     pub ready: bool,
     /// Addresses of the VM, as the image numbers them, in hexadecimal.
     pub slots: Vec<String>,
+    /// Which of the two records of every port holds now, 0 or 1.
+    pub side: u64,
+    /// The image as the kernel has it, in words: header, roots, nodes. Only if asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<String>,
 }
 
 /// A dropped frame.

@@ -122,7 +122,9 @@ impl Control {
         let state = match (kernel::ifindex(port), enforced) {
             (None, _) => State::Waiting,
             (Some(index), Some(state))
-                if state.ifindex == index && self.datapath.is_attached(port) != Some(false) =>
+                if state.ifindex == index
+                    && self.datapath.is_attached(port) != Some(false)
+                    && self.datapath.is_intact(port).unwrap_or(false) =>
             {
                 match (&bound.problem, &bound.prepared) {
                     (_, None) => State::Closed,

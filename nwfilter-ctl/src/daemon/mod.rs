@@ -64,6 +64,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let mut control = Control::start(config)?;
     let own_socket = server::listen(&control.config.socket, requests)?;
     let mut monitors = Monitors::default();
+    give_back_memory();
     ready(&control);
     loop {
         match events.next().await {
@@ -148,7 +149,7 @@ impl Control {
             Call::BindingDelete { port } => json!(self.unbind(&port)?),
             Call::BindingList => json!(self.binding_list()),
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
-            Call::Show { port } => json!(self.show(&port)?),
+            Call::Show { port, raw } => json!(self.show(&port, raw)?),
             Call::Connections { port } => json!(self.connections(&port)?),
             Call::Flush { port } => json!(self.flush(&port)?),
             Call::Status => json!(self.status()?),
@@ -157,6 +158,15 @@ impl Control {
                 return Err(ApiError::new(ErrorKind::Protocol, message));
             }
         })
+    }
+}
+
+/// Loading and compiling takes megabytes that are not needed again soon.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -37,9 +37,9 @@ pub enum AttachMode {
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 0x6e77);
 
-const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
+pub(super) const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
 
-const fn attach_type(direction: FrameDirection) -> TcAttachType {
+pub(super) const fn attach_type(direction: FrameDirection) -> TcAttachType {
     match direction {
         FrameDirection::In => TcAttachType::Egress,
         FrameDirection::Out => TcAttachType::Ingress,
@@ -84,6 +84,14 @@ impl Attachment {
         match self {
             Self::Pinned(path) => Some(sys::pinned_link(path).is_ok_and(|(on, _)| on == ifindex)),
             Self::Tcx(_) | Self::Clsact(_) => None,
+        }
+    }
+
+    /// The way of attaching.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcx(_) | Self::Pinned(_) => "tcx",
+            Self::Clsact(_) => "clsact",
         }
     }
 

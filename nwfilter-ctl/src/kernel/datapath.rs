@@ -31,7 +31,7 @@ use super::{
     sys,
     tables::{self, Tables},
 };
-use crate::{compile::Image, daemon::chain, fault};
+use crate::{chain::chain, compile::Image, fault};
 
 /// How to open the datapath.
 #[derive(Clone, Debug, Default)]
@@ -381,6 +381,10 @@ impl Datapath {
             }
             self.tables.index(state.ifindex, state.number)?;
         }
+        let known: Vec<&Ready> = known
+            .into_iter()
+            .filter(|ready| self.ports.get(&ready.name) != Some(&ready.state))
+            .collect();
         if known.is_empty() {
             return Ok(());
         }
@@ -553,6 +557,49 @@ impl Datapath {
             attached &= attachment.is_on(ifindex)?;
         }
         Some(attached)
+    }
+
+    /// How the programs are attached to a port.
+    pub fn attached(&self, port: &str) -> Option<&'static str> {
+        self.attachments.get(port)?.first().map(Attachment::as_str)
+    }
+
+    /// A port as the kernel's maps have it now; `None` for an unknown one.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be read.
+    pub fn read(&self, port: &str) -> Result<Option<PortState>, KernelError> {
+        let Some(known) = self.ports.get(port) else {
+            return Ok(None);
+        };
+        let record = self.tables.record(known.number, self.generation)?;
+        Ok(Some(PortState { record, ..*known }))
+    }
+
+    /// The words of an image as the kernel has them.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be read.
+    pub fn image(&self, number: u32) -> Result<Option<Vec<u32>>, KernelError> {
+        self.tables.image(number)
+    }
+
+    /// Which of the two records of every port holds.
+    pub const fn side(&self) -> u64 {
+        self.generation & 1
+    }
+
+    /// Whether the kernel's maps have what was put there, in force, for a port.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be read.
+    pub fn is_intact(&self, port: &str) -> Result<bool, KernelError> {
+        let in_force = self.tables.global(Global::Generation)? == self.generation;
+        let now = self.read(port)?;
+        Ok(in_force && now.as_ref() == self.ports.get(port))
     }
 
     /// Follows devices that have got other names, also those of each other: what they have stays in

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod object;
 mod plan;
+pub mod probe;
 mod sys;
 mod tables;
 

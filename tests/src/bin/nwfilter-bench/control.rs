@@ -154,7 +154,7 @@ struct Ours {
 impl Ours {
     fn measure() -> Result<Self> {
         /// Ports that are there before memory is looked at: what the first ones need is shared.
-        const FIRST: usize = 100;
+        const FIRST: usize = 500;
         let host = NetNs::new()?;
         let links = (0..=PORTS)
             .map(|port| format!("link add name vm{port} type veth peer name far{port}\n"));
@@ -203,7 +203,7 @@ impl Ours {
         fs::write(&file, filter(ROUNDS + 1))?;
         let redefine_command = time(|| run(&["define", path]))?;
         let port = "vm7".into();
-        let raw = caller.call(&Call::Show { port })?["raw"].take();
+        let raw = caller.call(&Call::Show { port, raw: false })?["raw"].take();
         let maps = used(&raw)?;
 
         daemon.end(Signal::SIGKILL)?;
