@@ -18,13 +18,14 @@ mod filter_calls;
 mod filters;
 mod links;
 mod monitor;
+mod notify;
 mod server;
 mod view;
 
 use std::fs;
 
 use serde_json::json;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 pub(crate) use self::error::chain;
 use self::{
@@ -33,6 +34,7 @@ use self::{
     event::{Event, Events},
     file::StateLock,
     monitor::Monitors,
+    notify::notify,
     server::{Answer, Request},
 };
 pub use self::{
@@ -178,11 +180,4 @@ fn ready(control: &Control) {
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&status),
     ]);
-}
-
-/// Tells the service manager, if there is one.
-fn notify(state: &[sd_notify::NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!("cannot notify the service manager: {error}");
-    }
 }
