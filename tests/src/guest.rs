@@ -12,10 +12,13 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nwfilter_common::MacAddr;
 
-use crate::{need::Need, net::NetNs};
+use crate::{
+    need::{Need, in_repository},
+    net::NetNs,
+};
 
 /// Boots it; takes more of QEMU's arguments.
-const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/guest/boot");
+const BOOT: &str = "target/guest/boot";
 /// Begins a line of the guest that is not output of a command.
 const MARK: &str = "nwfilter-guest:";
 /// A guest that is silent for so long hangs. Not a measure of anything.
@@ -40,7 +43,7 @@ pub struct Done {
 
 impl Guest {
     /// What it takes.
-    pub const NEED: Need = Need::File(BOOT);
+    pub const NEED: Need = Need::Made(BOOT, "cargo xtask test");
 
     /// Boots a machine whose network card `eth0` is at the far end of a tap that nobody else has; it
     /// has no address of IP yet.
@@ -49,7 +52,7 @@ impl Guest {
     ///
     /// If it does not get to its shell.
     pub fn boot(namespace: &NetNs, tap: &str, mac: MacAddr) -> Result<Self> {
-        let mut qemu = Command::new(BOOT);
+        let mut qemu = Command::new(in_repository(BOOT));
         qemu.args([
             "-netdev",
             &format!("tap,id=net,ifname={tap},script=no,downscript=no"),
