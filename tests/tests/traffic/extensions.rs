@@ -55,7 +55,10 @@ fn options_of_a_socket_hide_no_ports() {
         return;
     }
     let (vm, server) = (Version::V6.vm(), Version::V6.server());
-    let (asking, asked) = (Stacks::new(CLIENT), Stacks::new(SERVER));
+    let (asking, asked) = (
+        Stacks::new(CLIENT, &[Version::V6]),
+        Stacks::new(SERVER, &[Version::V6]),
+    );
     for chosen in [&options()[..1], &options()[1..], &options()[..]] {
         let socket = |namespace, address, port| {
             let socket = udp(namespace, address, port);
@@ -107,7 +110,7 @@ fn chains_of_extension_headers_hide_no_ports() {
     if !need::met(&NEEDS) {
         return;
     }
-    let stacks = Stacks::new(SERVER);
+    let stacks = Stacks::new(SERVER, &[Version::V6]);
     let (IpAddr::V6(vm), IpAddr::V6(server)) = (Version::V6.vm(), Version::V6.server()) else {
         unreachable!("addresses of version 6");
     };

@@ -50,6 +50,14 @@ impl Version {
         self.host(2)
     }
 
+    /// Length of the network's prefix.
+    fn prefix(self) -> u8 {
+        match self {
+            Self::V4 => 24,
+            Self::V6 => 64,
+        }
+    }
+
     fn host(self, number: u16) -> IpAddr {
         match self {
             Self::V4 => Ipv4Addr::new(10, 0, 0, number as u8).into(),
@@ -58,8 +66,12 @@ impl Version {
     }
 }
 
-/// The VM asks whom it wants; nobody asks the VM. From no address but its own.
+/// The VM asks whom it wants; nobody asks the VM. From no address but its own, except that a kernel
+/// that has no link-local address reports its multicast groups from none.
 pub(crate) const CLIENT: &str = "<filter name='client'>
+  <rule action='accept' direction='out' priority='-900'>
+    <ipv6 dstipaddr='ff02::' dstipmask='16'/>
+  </rule>
   <filterref filter='no-mac-spoofing'/>
   <filterref filter='no-ip-spoofing'/>
   <filterref filter='no-ipv6-spoofing'/>
@@ -149,8 +161,8 @@ pub(crate) struct Stacks {
 }
 
 impl Stacks {
-    /// With a filter on the VM's port.
-    pub(crate) fn new(filter: &str) -> Self {
+    /// With a filter on the VM's port, for these versions and no others.
+    pub(crate) fn new(filter: &str, versions: &[Version]) -> Self {
         let lan = Lan::new().unwrap();
         let vm = lan.vm(PORT, MAC).unwrap();
         let server = lan.vm("vm2", SERVER_MAC).unwrap();
@@ -158,8 +170,8 @@ impl Stacks {
             // Nobody else is to see all that.
             lan.host.bridge_entry(&vm.port, vm.mac).unwrap();
             let inside = vm.inside.as_ref().unwrap();
-            for (version, length) in [(Version::V4, 24), (Version::V6, 64)] {
-                let address = format!("{}/{length}", version.host(number));
+            for version in versions {
+                let address = format!("{}/{}", version.host(number), version.prefix());
                 inside.address("eth0", &address).unwrap();
             }
         }

@@ -116,7 +116,8 @@ fn clean_traffic_passes_connections_both_ways() {
     if !need::met(&needs()) {
         return;
     }
-    let stacks = Stacks::new("<filter name='clean'><filterref filter='clean-traffic'/></filter>");
+    let clean = "<filter name='clean'><filterref filter='clean-traffic'/></filter>";
+    let stacks = Stacks::new(clean, &[Version::V4]);
     let (vm, server) = (stacks.inside(), stacks.outside());
     transfers(&stacks, vm, server, Version::V4.server());
     transfers(&stacks, server, vm, Version::V4.vm());
@@ -130,7 +131,7 @@ fn a_stateful_filter_passes_what_the_vm_began() {
         return;
     }
     for version in Version::BOTH {
-        let stacks = Stacks::new(CLIENT);
+        let stacks = Stacks::new(CLIENT, &[version]);
         transfers(&stacks, stacks.inside(), stacks.outside(), version.server());
         let dropped = stacks.bound.dropped();
         refused(&stacks, version);

@@ -59,7 +59,7 @@ fn fragments_follow_the_rules_on_ports() {
         return;
     }
     for filter in [SERVER, PORTS] {
-        let stacks = Stacks::new(filter);
+        let stacks = Stacks::new(filter, &Version::BOTH);
         for version in Version::BOTH {
             let open = udp(stacks.inside(), version.vm(), 5000);
             let closed = udp(stacks.inside(), version.vm(), 5001);
@@ -87,7 +87,7 @@ fn fragments_are_answered_where_the_vm_has_asked() {
     if !need::met(&NEEDS) {
         return;
     }
-    let stacks = Stacks::new(CLIENT);
+    let stacks = Stacks::new(CLIENT, &Version::BOTH);
     for version in Version::BOTH {
         let vm = udp(stacks.inside(), version.vm(), 4000);
         let server = udp(stacks.outside(), version.server(), 5000);
