@@ -25,7 +25,6 @@ use std::fs;
 use serde_json::json;
 use tracing::{error, info, warn};
 
-pub(crate) use self::error::chain;
 use self::{
     api::{ApiError, Call, ErrorKind},
     control::Control,
@@ -37,6 +36,11 @@ use self::{
 pub use self::{
     config::{Config, ConfigError},
     error::DaemonError,
+};
+pub(crate) use self::{
+    error::chain,
+    filter_calls::info,
+    filters::{Known, uuid_of},
 };
 
 /// Runs the daemon until SIGTERM or SIGINT. What it enforces stays enforced.

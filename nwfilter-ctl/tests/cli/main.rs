@@ -7,6 +7,7 @@ mod compile;
 mod docs;
 mod errors;
 mod explain;
+mod filters;
 mod frame;
 
 use std::{
