@@ -1,7 +1,9 @@
 //! The binary as users run it: arguments, output and exit status.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod agree;
 mod capture;
 mod compile;
 mod docs;
@@ -9,6 +11,7 @@ mod errors;
 mod explain;
 mod filters;
 mod frame;
+mod kernel;
 
 use std::{
     ffi::OsStr,
