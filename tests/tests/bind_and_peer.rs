@@ -70,6 +70,17 @@ const ROWS: &[(&str, &str, bool)] = &[
         "<mac match='no' srcmacaddr='1:2:3:4:5:6' srcmacmask='0:0:0:0:0:0'/>",
         false,
     ),
+    (
+        "out",
+        "<mac srcmacaddr='1:2:3:4:5:6' srcmacmask='0:0:0:0:0:0'/>",
+        false,
+    ),
+    (
+        "out",
+        "<arp dstmacaddr='1:2:3:4:5:6' dstmacmask='0:0:0:0:0:0'/>",
+        false,
+    ),
+    ("out", "<arp dstmacmask='0:0:0:0:0:0'/>", true),
     ("out", "<stp srcmacaddr='2:2:3:4:5:6'/>", true),
     ("inout", "<stp srcmacaddr='2:2:3:4:5:6'/>", false),
 ];

@@ -236,12 +236,8 @@ fn unbindable(rule: &Rule) -> Vec<Diagnostic> {
         }
     }
     for mask in &rule.attributes {
-        // The tools that libvirt has for the Ethernet layer take a mask of 0, but for MAC addresses.
-        let zero = match literal(rule, mask.attr) {
-            Some(Datum::Prefix(0)) => is_inet(rule),
-            Some(Datum::MacMask(mask)) => mask.to_u64() == 0,
-            _ => false,
-        };
+        // The tools that libvirt has for the Ethernet layer take a mask of 0.
+        let zero = is_inet(rule) && matches!(literal(rule, mask.attr), Some(Datum::Prefix(0)));
         let negated = base(mask.attr)
             .and_then(|attr| get(rule, attr))
             .is_some_and(|a| a.negated);

@@ -21,19 +21,38 @@ pub(super) enum Refusal {
 
 /// What is wrong with a concrete rule.
 pub(super) fn refusal(rule: &Rule, tests: &[Test], semantics: Semantics) -> Option<Refusal> {
+    let pairs = || {
+        tests
+            .iter()
+            .find_map(|test| pair(rule.protocol, test, tests))
+    };
+    let unsupported = || match semantics {
+        Semantics::Strict => None,
+        Semantics::Libvirt => unsupported(rule, tests),
+    };
     protocol(rule.protocol, tests)
-        .or_else(|| {
-            tests
-                .iter()
-                .find_map(|test| pair(rule.protocol, test, tests))
-        })
-        .or_else(|| {
-            let swapped = semantics == Semantics::Libvirt
-                && rule.protocol == Protocol::Stp
-                && rule.direction == Direction::InOut
-                && get(tests, Attr::SrcMacAddr).is_some();
+        .or_else(pairs)
+        .or_else(unsupported)
+}
+
+/// What has a meaning, but none that ebtables could test.
+fn unsupported(rule: &Rule, tests: &[Test]) -> Option<Refusal> {
+    let is_zero =
+        |test: &&Test| matches!(test.values[..], [Datum::MacMask(mask)] if mask.to_u64() == 0);
+    if let Some(mask) = [Attr::SrcMacMask, Attr::DstMacMask]
+        .iter()
+        .filter_map(|attr| get(tests, *attr))
+        .find(is_zero)
+        && base(mask.attr).is_some_and(|base| get(tests, base).is_some())
+    {
+        return Some(Refusal::Other(mask.attr, "ebtables takes no MAC mask of 0"));
+    }
+    let swapped = rule.protocol == Protocol::Stp && rule.direction == Direction::InOut;
+    get(tests, Attr::SrcMacAddr)
+        .filter(|_| swapped)
+        .map(|source| {
             let reason = "libvirt does not exchange the addresses of `stp`";
-            swapped.then_some(Refusal::Other(Attr::SrcMacAddr, reason))
+            Refusal::Other(source.attr, reason)
         })
 }
 
@@ -78,10 +97,6 @@ fn pair(element: Protocol, part: &Test, tests: &[Test]) -> Option<Refusal> {
         (_, Datum::Prefix(0)) if base.negated && element.layer() == Layer::Inet => Some(
             Refusal::Other(part.attr, "no address is outside of a network with mask 0"),
         ),
-        (_, Datum::MacMask(mask)) if base.negated && mask.to_u64() == 0 => Some(Refusal::Other(
-            part.attr,
-            "no address is different in none of its bits",
-        )),
         _ => None,
     }
 }
