@@ -1,6 +1,8 @@
 //! The filters of `examples/`, each bound as its binding says, with frames that shall pass and frames
 //! that shall not: before the naive judge, the engine in userspace and the program in the kernel.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod frames;
 mod talk;
 
