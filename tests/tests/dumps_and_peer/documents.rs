@@ -197,7 +197,7 @@ fn element(protocol: Protocol, comment: bool) -> impl Strategy<Value = String> {
         let mut text = format!("<{protocol}{matches}");
         while let Some((name, value)) = given.pop() {
             if given.iter().all(|(other, _)| *other != name) {
-                text += &format!(" {name}='{value}'");
+                text = format!("{text} {name}='{value}'");
             }
         }
         text + "/>"
