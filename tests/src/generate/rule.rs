@@ -173,6 +173,28 @@ fn compatible(element: Protocol, direction: &str, groups: Vec<Group>) -> Vec<Gro
         }
         kept.push(group);
     }
+    // A range that ends before it starts is refused; these hold whatever the list has.
+    for group in &mut kept {
+        for (start, end) in [
+            (Attr::SrcPortStart, Attr::SrcPortEnd),
+            (Attr::DstPortStart, Attr::DstPortEnd),
+        ] {
+            let of = |wanted| {
+                group
+                    .attributes
+                    .iter()
+                    .position(|(attr, _)| *attr == wanted)
+            };
+            let (Some(start), Some(end)) = (of(start), of(end)) else {
+                continue;
+            };
+            if group.attributes[start].1.starts_with('$') {
+                "65535".clone_into(&mut group.attributes[end].1);
+            } else if group.attributes[end].1.starts_with('$') {
+                "0".clone_into(&mut group.attributes[start].1);
+            }
+        }
+    }
     // Networks and ranges of one side exclude each other, unless asked for as one group.
     for (network, range) in [
         (Attr::SrcIpAddr, Attr::SrcIpFrom),
