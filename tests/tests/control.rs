@@ -121,6 +121,46 @@ fn web(uuid: &str, port: u16) -> String {
     )
 }
 
+/// Whether `list` says that a filter is built in.
+fn is_builtin(host: &Host, name: &str) -> bool {
+    let list = host.json(&["list"]);
+    let filters = list["filters"].as_array().unwrap().clone();
+    let found = filters.iter().find(|filter| filter["name"] == name);
+    found.unwrap()["builtin"].as_bool().unwrap()
+}
+
+#[test]
+fn a_file_wins_against_the_built_in_filter_of_its_name() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let mut host = Host::new();
+    let dump = |host: &Host| {
+        let document = host.json(&["dumpxml", "clean-traffic"]);
+        document["xml"].as_str().unwrap().to_owned()
+    };
+    assert!(is_builtin(&host, "clean-traffic"));
+    let builtin = dump(&host);
+    let file = host.file(
+        "mine",
+        &builtin.replace("  <filterref filter='no-ip-spoofing'/>\n", ""),
+    );
+    host.json(&["define", &file]);
+    assert!(!is_builtin(&host, "clean-traffic"));
+    assert!(is_builtin(&host, "allow-arp"));
+    assert_ne!(dump(&host), builtin);
+    host.json(&["undefine", "clean-traffic"]);
+    assert!(is_builtin(&host, "clean-traffic"));
+    assert_eq!(dump(&host), builtin);
+
+    // Those of another libvirt.
+    assert!(!builtin.contains("qemu-announce-self-rarp"));
+    drop(host.daemon.take());
+    fs::write(host.site.configuration(), "builtins = '12.8'\n").unwrap();
+    host.daemon = Some(host.site.start(&host.lan.host).unwrap());
+    assert!(dump(&host).contains("qemu-announce-self-rarp"));
+}
+
 #[test]
 fn filters_follow_the_rules_of_libvirt() {
     if !need::met(&NEEDS) {

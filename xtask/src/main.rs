@@ -57,7 +57,7 @@ enum Command {
     },
     /// Build and run the benchmarks.
     Bench {
-        /// Which, `datapath` or `control`, and their options; both without any.
+        /// Which, `datapath` or `language`, and their options; all without any.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },

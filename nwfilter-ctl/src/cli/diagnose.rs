@@ -84,7 +84,10 @@ impl Context<'_> {
                 .map(|missing| self.missing(missing))
                 .collect(),
             ResolveError::Cardinality { site, .. } => plain(Code::UnequalLists, site),
-            ResolveError::CommentVariable { site } => refuse(plain(Code::CannotBind, site)),
+            ResolveError::CommentVariable { site } | ResolveError::Unbindable { site, .. } => {
+                refuse(plain(Code::CannotBind, site))
+            }
+            ResolveError::EmptyRange { site, .. } => refuse(plain(Code::EmptyRange, site)),
             ResolveError::NegatedPairs { site, .. } => refuse(plain(Code::NegatedList, site)),
             ResolveError::Value {
                 site,

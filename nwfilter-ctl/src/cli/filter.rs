@@ -1,4 +1,5 @@
-//! `define`, `undefine`, `list`, `dumpxml` and `edit`: filters, by way of the daemon.
+//! `define`, `undefine`, `list`, `dumpxml` and `edit`: filters, by way of the daemon; `list` and
+//! `dumpxml` also without one.
 
 use std::{
     env,
@@ -8,13 +9,22 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::{self, Command},
+    sync::Arc,
 };
 
 use clap::Args;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::{CliError, Global, Outcome, client, table};
-use crate::daemon::api::{ApiError, Call, ErrorKind, FilterInfo};
+use super::{CliError, ClientError, Global, Outcome, client, load::ReadingArgs, table};
+use crate::{
+    daemon::{
+        Known,
+        api::{ApiError, Call, ErrorKind, FilterInfo},
+        info, uuid_of,
+    },
+    format::format_filter,
+};
 
 /// Add a filter, or change the one with its name and UUID for all ports that use it
 #[derive(Args, Clone, Debug)]
@@ -32,9 +42,13 @@ pub struct UndefineArgs {
     pub filter: String,
 }
 
-/// List all filters
+/// List all filters, and say which are built in
 #[derive(Args, Clone, Debug)]
-pub struct ListArgs {}
+pub struct ListArgs {
+    /// Of a directory instead of the daemon's.
+    #[command(flatten)]
+    pub offline: OfflineArgs,
+}
 
 /// Print the document of a filter
 #[derive(Args, Clone, Debug)]
@@ -42,6 +56,37 @@ pub struct DumpxmlArgs {
     /// Its name or UUID
     #[arg(value_name = "NAME|UUID")]
     pub filter: String,
+
+    /// From a directory instead of the daemon's.
+    #[command(flatten)]
+    pub offline: OfflineArgs,
+}
+
+/// A directory of filters to look into without a daemon.
+#[derive(Args, Clone, Debug)]
+pub struct OfflineArgs {
+    /// Ask no daemon: the filters of this directory, and the built-in ones
+    #[arg(long, value_name = "DIR")]
+    pub filter_dir: Option<PathBuf>,
+
+    /// How they are read, and which are built in.
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+}
+
+impl OfflineArgs {
+    /// The filters of the directory and what they are, if there is one.
+    fn filters(&self) -> Result<Option<Vec<(FilterInfo, Known)>>, CliError> {
+        let Some(directory) = &self.filter_dir else {
+            return Ok(None);
+        };
+        let filters = self.reading.filters(Some(directory))?;
+        let known = filters.list().map(|listed| {
+            let known = listed.filter.map(Arc::clone).map_err(Clone::clone);
+            (info(listed.name, &known), known)
+        });
+        Ok(Some(known.collect()))
+    }
 }
 
 /// Change a filter in $VISUAL or $EDITOR
@@ -103,8 +148,11 @@ pub fn undefine(
 /// # Errors
 ///
 /// What the daemon says.
-pub fn list(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
-    let filters: Vec<FilterInfo> = client::call(global, &Call::List)?;
+pub fn list(args: &ListArgs, global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
+    let filters: Vec<FilterInfo> = match args.offline.filters()? {
+        Some(filters) => filters.into_iter().map(|(info, _)| info).collect(),
+        None => client::call(global, &Call::List)?,
+    };
     if global.json {
         writeln!(out, "{}", json!({ "schema": 1, "filters": filters }))?;
         return Ok(Outcome::Done);
@@ -136,9 +184,32 @@ pub fn dumpxml(
     out: &mut impl Write,
 ) -> Result<Outcome, CliError> {
     let filter = args.filter.clone();
-    let xml: String = client::call(global, &Call::Dumpxml { filter })?;
+    let xml: String = match args.offline.filters()? {
+        Some(filters) => dump(&filter, filters)?,
+        None => client::call(global, &Call::Dumpxml { filter })?,
+    };
     print_xml(&xml, global, out)?;
     Ok(Outcome::Done)
+}
+
+/// As the daemon answers.
+fn dump(name_or_uuid: &str, filters: Vec<(FilterInfo, Known)>) -> Result<String, ClientError> {
+    let uuid = Uuid::try_parse(name_or_uuid)
+        .ok()
+        .map(|uuid| uuid.to_string());
+    let wanted =
+        |info: &FilterInfo| info.name == name_or_uuid || uuid.is_some() && info.uuid == uuid;
+    let (_, known) = filters
+        .into_iter()
+        .find(|(info, _)| wanted(info))
+        .ok_or_else(|| {
+            let message = format!("there is no filter `{name_or_uuid}`");
+            ApiError::new(ErrorKind::NotFound, message)
+        })?;
+    let filter = known.map_err(|error| ApiError::new(ErrorKind::Invalid, error.to_string()))?;
+    let mut filter = filter.filter().clone();
+    filter.uuid = Some(uuid_of(&filter));
+    Ok(format_filter(&filter))
 }
 
 /// A document as it is, or in JSON.
@@ -159,9 +230,9 @@ pub(super) fn read(path: &Path) -> Result<String, CliError> {
 }
 
 /// Puts the file's name before what the daemon found in its text.
-pub(super) fn in_file(path: &Path) -> impl FnOnce(client::ClientError) -> client::ClientError {
+pub(super) fn in_file(path: &Path) -> impl FnOnce(ClientError) -> ClientError {
     move |error| match error {
-        client::ClientError::Refused(mut refused) => {
+        ClientError::Refused(mut refused) => {
             let name = path.display();
             let errors = refused.findings.iter();
             let lines: Vec<String> = errors
@@ -210,7 +281,7 @@ pub fn edit(
                 writeln!(out, "filter {} changed", info.name)?;
                 return Ok(Outcome::Done);
             }
-            Err(client::ClientError::Refused(error)) if again(&error, errors)? => {}
+            Err(ClientError::Refused(error)) if again(&error, errors)? => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -260,7 +331,7 @@ struct Draft(PathBuf);
 
 impl Draft {
     fn new(text: &str) -> Result<Self, CliError> {
-        let name = format!("nwfilter-{}-{}.xml", process::id(), uuid::Uuid::new_v4());
+        let name = format!("nwfilter-{}-{}.xml", process::id(), Uuid::new_v4());
         let path = env::temp_dir().join(name);
         let mut options = OpenOptions::new();
         let write = options

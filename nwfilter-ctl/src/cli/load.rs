@@ -2,9 +2,12 @@
 //! here, with the lines it is about.
 
 use std::io::{IsTerminal as _, Write};
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
     CliError, Global,
@@ -32,9 +35,50 @@ pub struct BindingArgs {
     #[arg(long, value_name = "DIR")]
     pub filter_dir: Option<PathBuf>,
 
+    /// How filters are read, and which are built in
+    #[command(flatten)]
+    pub reading: ReadingArgs,
+}
+
+/// How filters are read, and which are built in.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ReadingArgs {
     /// Which reading applies where libvirt's differs from what a rule says
     #[arg(long, value_enum, default_value = "strict")]
     pub semantics: SemanticsArg,
+
+    /// Which libvirt's `clean-traffic` and `clean-traffic-gateway` are built in
+    #[arg(long, value_enum, default_value = "11")]
+    pub builtins: BuiltinsArg,
+}
+
+/// `--builtins`
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum BuiltinsArg {
+    /// Those of libvirt up to 11.x
+    #[value(name = "11")]
+    V11,
+    /// Those of libvirt 12.8, which no longer drop unknown RARP
+    #[value(name = "12.8")]
+    V12_8,
+}
+
+impl ReadingArgs {
+    /// The filters of a directory over the built-in ones.
+    pub(super) fn filters(self, directory: Option<&Path>) -> Result<FilterDir, CliError> {
+        let flavour = match self.builtins {
+            BuiltinsArg::V11 => Flavour::V11,
+            BuiltinsArg::V12_8 => Flavour::V12_8,
+        };
+        let semantics = self.semantics.into();
+        let Some(directory) = directory else {
+            return Ok(FilterDir::builtin(flavour, semantics));
+        };
+        FilterDir::load(directory, flavour, semantics).map_err(|source| CliError::File {
+            path: directory.to_owned(),
+            source,
+        })
+    }
 }
 
 /// A binding that can be enforced.
@@ -53,7 +97,7 @@ pub(super) fn load(
     errors: &mut impl Write,
 ) -> Result<Option<Loaded>, CliError> {
     let color = io::stderr().is_terminal();
-    let semantics = Semantics::from(args.semantics);
+    let semantics = Semantics::from(args.reading.semantics);
     let failed = |path: &PathBuf| {
         let path = path.clone();
         move |source| CliError::File { path, source }
@@ -81,12 +125,7 @@ pub(super) fn load(
     };
     render::findings(std::slice::from_ref(&checked), color, errors)?;
 
-    let filters = match &args.filter_dir {
-        Some(directory) => {
-            FilterDir::load(directory, Flavour::default(), semantics).map_err(failed(directory))?
-        }
-        None => FilterDir::builtin(Flavour::default(), semantics),
-    };
+    let filters = args.reading.filters(args.filter_dir.as_deref())?;
     match prepare(&binding, &filters, semantics) {
         Ok(prepared) => {
             let warnings = diagnose::warnings(&prepared.resolved);

@@ -244,7 +244,7 @@ impl Cli {
             Command::ExplainCode(args) => Ok(explain_code::run(args, global, out, errors)?),
             Command::Define(args) => filter::define(args, global, out),
             Command::Undefine(args) => filter::undefine(args, global, out),
-            Command::List(_) => filter::list(global, out),
+            Command::List(args) => filter::list(args, global, out),
             Command::Dumpxml(args) => filter::dumpxml(args, global, out),
             Command::Edit(args) => filter::edit(args, global, out, errors),
             Command::BindingCreate(args) => binding::create(args, global, out),

@@ -9,7 +9,7 @@ use std::{
 use nwfilter_common::{TIMEOUTS, Timeout, Timeouts};
 use serde::Deserialize;
 
-use crate::{kernel::AttachMode, model::Semantics};
+use crate::{builtin::Flavour, kernel::AttachMode, model::Semantics};
 
 /// Where things are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub attach: AttachMode,
     /// How filters are read.
     pub semantics: Semantics,
+    /// Which filters are built in.
+    pub builtins: Flavour,
     /// How connections are tracked.
     pub connections: Connections,
 }
@@ -100,6 +102,7 @@ impl Default for Config {
             pin_dir: Self::PIN_DIR.into(),
             attach: AttachMode::default(),
             semantics: Semantics::default(),
+            builtins: Flavour::default(),
             connections: Connections::default(),
         }
     }
@@ -115,6 +118,7 @@ struct File {
     pin_dir: Option<PathBuf>,
     attach: Option<AttachName>,
     semantics: Option<SemanticsName>,
+    builtins: Option<BuiltinsName>,
     connections: Option<Connections>,
 }
 
@@ -131,6 +135,15 @@ enum AttachName {
 enum SemanticsName {
     Strict,
     Libvirt,
+}
+
+/// Releases of libvirt.
+#[derive(Clone, Copy, Debug, Deserialize)]
+enum BuiltinsName {
+    #[serde(rename = "11")]
+    V11,
+    #[serde(rename = "12.8")]
+    V12_8,
 }
 
 /// Why a configuration file cannot be used.
@@ -199,6 +212,11 @@ impl Config {
                 Some(SemanticsName::Strict) => Semantics::Strict,
                 Some(SemanticsName::Libvirt) => Semantics::Libvirt,
             },
+            builtins: match file.builtins {
+                None => default.builtins,
+                Some(BuiltinsName::V11) => Flavour::V11,
+                Some(BuiltinsName::V12_8) => Flavour::V12_8,
+            },
             connections: file.connections.unwrap_or(default.connections),
         })
     }
@@ -215,9 +233,11 @@ mod tests {
 
     #[test]
     fn a_file_changes_what_it_names() {
-        let config = Config::parse("pin-dir = '/sys/fs/bpf/x'\nsemantics = 'libvirt'\n").unwrap();
+        let text = "pin-dir = '/sys/fs/bpf/x'\nsemantics = 'libvirt'\nbuiltins = '12.8'\n";
+        let config = Config::parse(text).unwrap();
         assert_eq!(config.pin_dir, Path::new("/sys/fs/bpf/x"));
         assert_eq!(config.semantics, Semantics::Libvirt);
+        assert_eq!(config.builtins, Flavour::V12_8);
         assert_eq!(config.socket, Path::new(Config::SOCKET));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }

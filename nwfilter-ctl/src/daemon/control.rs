@@ -93,7 +93,7 @@ impl Control {
     /// Reads everything from disk, takes over what is pinned, and makes it what it should be.
     pub(super) fn start(config: Config) -> Result<Self, DaemonError> {
         fault::begin("start");
-        let filters = Filters::load(config.filter_dir.clone(), config.semantics)
+        let filters = Filters::load(config.filter_dir.clone(), config.builtins, config.semantics)
             .map_err(DaemonError::file("read", &config.filter_dir))?;
         let files = BindingFiles::new(config.bindings_dir());
         let loaded = files

@@ -225,7 +225,7 @@ impl Control {
 }
 
 /// A filter as callers see it.
-pub(super) fn info(name: &str, known: &Known) -> FilterInfo {
+pub(crate) fn info(name: &str, known: &Known) -> FilterInfo {
     FilterInfo {
         name: name.to_owned(),
         uuid: known

@@ -19,22 +19,28 @@ use crate::{
 };
 
 /// A filter, or why its file cannot be used.
-pub(super) type Known = Result<Arc<LoadedFilter>, SourceError>;
+pub(crate) type Known = Result<Arc<LoadedFilter>, SourceError>;
 
 /// All filters by name.
 #[derive(Debug)]
 pub(super) struct Filters {
     directory: PathBuf,
     semantics: Semantics,
+    flavour: Flavour,
     known: BTreeMap<String, Known>,
 }
 
 impl Filters {
     /// Reads the directory; one that is not there is made.
-    pub(super) fn load(directory: PathBuf, semantics: Semantics) -> io::Result<Self> {
+    pub(super) fn load(
+        directory: PathBuf,
+        flavour: Flavour,
+        semantics: Semantics,
+    ) -> io::Result<Self> {
         let mut filters = Self {
             directory,
             semantics,
+            flavour,
             known: BTreeMap::new(),
         };
         filters.reload()?;
@@ -43,12 +49,12 @@ impl Filters {
 
     /// Reads the directory again.
     pub(super) fn reload(&mut self) -> io::Result<()> {
-        let loaded = match FilterDir::load(&self.directory, Flavour::default(), self.semantics) {
+        let loaded = match FilterDir::load(&self.directory, self.flavour, self.semantics) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Err(error) = fs::create_dir_all(&self.directory) {
                     warn!("cannot create {}: {error}", self.directory.display());
                 }
-                FilterDir::builtin(Flavour::default(), self.semantics)
+                FilterDir::builtin(self.flavour, self.semantics)
             }
             other => other?,
         };
@@ -107,7 +113,7 @@ impl Filters {
     pub(super) fn remove(&mut self, name: &str) -> io::Result<()> {
         file::remove(&self.path(name))?;
         self.known.remove(name);
-        if let Some(text) = builtin::builtin(name, Flavour::default())
+        if let Some(text) = builtin::builtin(name, self.flavour)
             && let (Some(filter), _) = parse_filter(text, self.semantics)
         {
             let filter = Arc::new(LoadedFilter::new(filter, text, None));
@@ -126,7 +132,7 @@ impl Filters {
 }
 
 /// The UUID of a filter; one made from its name, the same on every host, if its document has none.
-pub(super) fn uuid_of(filter: &Filter) -> Uuid {
+pub(crate) fn uuid_of(filter: &Filter) -> Uuid {
     /// FNV-1a with 128 bits (RFC 9923): offset basis and prime.
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

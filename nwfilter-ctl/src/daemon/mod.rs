@@ -27,7 +27,6 @@ use std::fs;
 use serde_json::json;
 use tracing::{error, info};
 
-pub(crate) use self::error::chain;
 use self::{
     api::{ApiError, Call, ErrorKind},
     control::Control,
@@ -40,6 +39,11 @@ use self::{
 pub use self::{
     config::{Config, ConfigError},
     error::DaemonError,
+};
+pub(crate) use self::{
+    error::chain,
+    filter_calls::info,
+    filters::{Known, uuid_of},
 };
 use crate::fault;
 

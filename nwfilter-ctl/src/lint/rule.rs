@@ -171,12 +171,22 @@ fn ranges(rule: &Rule) -> Vec<Diagnostic> {
             let message = format!("the range ends before `{}`", start.attr);
             found.push(
                 Diagnostic::new(Code::EmptyRange, end.span, message)
-                    .label("nothing is in this range; libvirt cannot bind it")
+                    .label(if bound_by_libvirt(rule, end) {
+                        "nothing is in this range"
+                    } else {
+                        "nothing is in this range, and the rule cannot be bound"
+                    })
                     .also(start.span, "it starts here"),
             );
         }
     }
     found
+}
+
+/// Libvirt's tools do not look at the order of addresses, nor of UDP ports.
+fn bound_by_libvirt(rule: &Rule, end: &Attribute) -> bool {
+    matches!(rule.protocol, Protocol::Udp | Protocol::UdpIpv6)
+        || matches!(end.attr, Attr::SrcIpTo | Attr::DstIpTo)
 }
 
 fn shadowed_ranges(rule: &Rule) -> Vec<Diagnostic> {
@@ -212,7 +222,7 @@ fn unbindable(rule: &Rule) -> Vec<Diagnostic> {
             if ports || icmp.is_some() {
                 refuse(
                     protocol,
-                    "libvirt cannot bind a negated protocol with ports or an ICMP type",
+                    "a negated protocol with ports or an ICMP type cannot be bound",
                 );
             }
         } else if let Some(icmp) = icmp {
@@ -220,21 +230,19 @@ fn unbindable(rule: &Rule) -> Vec<Diagnostic> {
             if number(rule, Attr::IpProtocol) != Some(58) && !is_variable {
                 refuse(
                     icmp,
-                    "libvirt cannot bind an ICMPv6 type without `protocol='icmpv6'`",
+                    "an ICMPv6 type without `protocol='icmpv6'` cannot be bound",
                 );
             }
         }
     }
     for mask in &rule.attributes {
-        let zero = matches!(literal(rule, mask.attr), Some(Datum::Prefix(0)));
+        // The tools that libvirt has for the Ethernet layer take a mask of 0.
+        let zero = is_inet(rule) && matches!(literal(rule, mask.attr), Some(Datum::Prefix(0)));
         let negated = base(mask.attr)
             .and_then(|attr| get(rule, attr))
             .is_some_and(|a| a.negated);
         if zero && negated {
-            refuse(
-                mask,
-                "libvirt cannot bind a negated address with a mask of 0",
-            );
+            refuse(mask, "a negated address with a mask of 0 cannot be bound");
         }
     }
     if rule.protocol == Protocol::Stp

@@ -95,7 +95,7 @@ fn single_rules() {
         (ACCEPT_IN, "<ipv6 protocol='58' type='1'/>", &[]),
         (
             ACCEPT_IN,
-            "<ip match='no' srcipaddr='1.1.1.1' srcipmask='0'/>",
+            "<all match='no' srcipaddr='1.1.1.1' srcipmask='0'/>",
             &[C::CannotBind],
         ),
         (

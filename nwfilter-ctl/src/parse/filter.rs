@@ -129,6 +129,8 @@ fn chain(reader: &mut Reader, root: &Element<'_>) -> Option<(String, i32)> {
     let (chain, priority) = (given("chain"), given("priority"));
     let Some(chain) = chain else {
         if let Some(priority) = priority {
+            // Libvirt looks at it before it forgets it.
+            chain_priority(reader, priority)?;
             let message = "the priority is ignored because the filter names no chain";
             reader.report(
                 Diagnostic::new(Code::ChainPriorityIgnored, priority.span, message)

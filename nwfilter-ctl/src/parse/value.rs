@@ -155,10 +155,11 @@ pub(super) fn unsigned(text: &str, base: u32) -> Option<u32> {
     })
 }
 
-/// Six groups of one or two hexadecimal digits; a blank after them ends the address, and what
-/// follows is not looked at.
+/// Six groups of one or two hexadecimal digits; a blank or a character beyond ASCII after them ends
+/// the address, and what follows is not looked at.
 pub(super) fn mac(text: &str) -> Option<MacAddr> {
-    let end = text.find(BLANKS).unwrap_or(text.len());
+    let after = |c: char| c <= ' ' || !c.is_ascii();
+    let end = text.find(after).unwrap_or(text.len());
     text[..end].parse().ok()
 }
 
@@ -167,7 +168,7 @@ pub(super) fn mac(text: &str) -> Option<MacAddr> {
 ///
 /// `getaddrinfo` also takes an IPv4 address in the notation of IPv6 (`::ffff:192.0.2.1`).
 fn ipv4(text: &str) -> Option<Ipv4Addr> {
-    if text.starts_with("::") {
+    if text.contains(':') {
         return text.parse::<Ipv6Addr>().ok()?.to_ipv4_mapped();
     }
     let mut parts = [0_u32; 4];

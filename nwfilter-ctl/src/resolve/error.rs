@@ -208,6 +208,22 @@ pub enum ResolveError {
         /// The access.
         site: Box<Site>,
     },
+    /// A range that ends before it starts.
+    #[error("{site}: the range ends before `{start}`; nothing is in it")]
+    EmptyRange {
+        /// The end.
+        site: Box<Site>,
+        /// The attribute with the start.
+        start: Attr,
+    },
+    /// A rule that contradicts itself, or that libvirt cannot set up.
+    #[error("{site}: the rule cannot be bound: {reason}")]
+    Unbindable {
+        /// The attribute at fault.
+        site: Box<Site>,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Lists in both halves of a negated test, such as address and mask: "none of them" is not
     /// something that one rule can test.
     #[error(
@@ -249,6 +265,8 @@ impl ResolveError {
             Self::Cardinality { site, .. }
             | Self::Value { site, .. }
             | Self::CommentVariable { site }
+            | Self::EmptyRange { site, .. }
+            | Self::Unbindable { site, .. }
             | Self::NegatedPairs { site, .. } => Some(site),
             Self::Limit { place, .. } => match place {
                 Place::Binding(_) => None,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::model::{Attr, Attribute, Datum, Protocol, Rule, Selector, Semantics, Value};
 use crate::parse::base;
 
+use super::bindable::{self, Refusal};
 use super::error::{Place, ReferencePath};
 use super::lockstep::{Lockstep, Rows, Variable};
 use super::scope::Scope;
@@ -197,6 +198,9 @@ impl<'a> Expander<'a> {
             }
             tests.push(test);
         }
+        if let Some(refusal) = bindable::refusal(rule, &tests, self.semantics) {
+            return Err(refused(placed, refusal));
+        }
         let filter = placed.filter;
         let is_root = &**filter.chain() == "root";
         self.instances.push(Instance {
@@ -311,6 +315,22 @@ impl<'a> Expander<'a> {
             place: Place::Filter(Box::new(placed.filter.site(placed.rule.span))),
             path: ReferencePath::default(),
         }
+    }
+}
+
+/// The error for a concrete rule that cannot be bound.
+fn refused(placed: &Placed<'_>, refusal: Refusal) -> ResolveError {
+    let (Refusal::Empty(attr) | Refusal::Other(attr, _)) = refusal;
+    let mut given = placed.rule.attributes.iter();
+    let given = given.find(|attribute| attribute.attr == attr);
+    let span = given.map_or(placed.rule.span, |attribute| attribute.span);
+    let site = Box::new(placed.filter.site(span));
+    match refusal {
+        Refusal::Empty(_) => ResolveError::EmptyRange {
+            site,
+            start: base(attr).unwrap_or(attr),
+        },
+        Refusal::Other(_, reason) => ResolveError::Unbindable { site, reason },
     }
 }
 

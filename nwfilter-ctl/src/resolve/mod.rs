@@ -6,6 +6,7 @@
 //! directions, and the meaning of a test. Literals and signs are passed on as `parse` left them (a
 //! filter is to be parsed with the semantics that it is resolved with).
 
+mod bindable;
 mod dir;
 mod display;
 mod error;

@@ -105,12 +105,12 @@ fn filters_of_a_directory_have_paths() {
 
 #[test]
 fn semantics_are_those_asked_for() {
-    // A destination port that is negated is a source port to libvirt.
+    // libvirt forgets that a destination port is negated.
     let documents = Documents::new(&[
         (
             "one.xml",
             "<filter name='one'><rule action='drop' direction='out'>\
-             <ip protocol='udp' match='no' dstportstart='53'/></rule></filter>",
+             <udp match='no' dstportstart='53'/></rule></filter>",
         ),
         ("binding.xml", &binding("one", "")),
     ]);

@@ -9,6 +9,7 @@ mod compile;
 mod docs;
 mod errors;
 mod explain;
+mod filters;
 mod frame;
 mod kernel;
 

@@ -173,6 +173,23 @@ fn compatible(element: Protocol, direction: &str, groups: Vec<Group>) -> Vec<Gro
         }
         kept.push(group);
     }
+    // A range that ends before it starts is refused; these hold whatever the list has.
+    for (start, end) in [
+        (Attr::SrcPortStart, Attr::SrcPortEnd),
+        (Attr::DstPortStart, Attr::DstPortEnd),
+    ] {
+        let attributes = || kept.iter().flat_map(|group| &group.attributes);
+        let is_list =
+            |wanted| attributes().any(|(attr, value)| *attr == wanted && value.starts_with('$'));
+        let (start_is_list, end_is_list) = (is_list(start), is_list(end));
+        for (attr, value) in kept.iter_mut().flat_map(|group| &mut group.attributes) {
+            if start_is_list && *attr == end {
+                "65535".clone_into(value);
+            } else if end_is_list && !start_is_list && *attr == start {
+                "0".clone_into(value);
+            }
+        }
+    }
     // Networks and ranges of one side exclude each other, unless asked for as one group.
     for (network, range) in [
         (Attr::SrcIpAddr, Attr::SrcIpFrom),

@@ -8,7 +8,7 @@ mod enclave;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write;
+use std::{fmt::Write, fs::File};
 
 use anyhow::{Result, ensure};
 use nwfilter_common::MacAddr;
@@ -95,6 +95,47 @@ impl Peer {
         let file = self.enclave.file(xml)?;
         self.virsh(&["nwfilter-define", &file])?;
         Ok(())
+    }
+
+    /// Defines filters that are all called `name`, one after the other, and returns how each is
+    /// dumped; `None` for one that is refused.
+    ///
+    /// # Errors
+    ///
+    /// If `virsh` does not do what it is told.
+    pub fn dumps(&self, name: &str, documents: &[String]) -> Result<Vec<Option<String>>> {
+        /// Stands before each command that `virsh` reads from its standard input. In no dump.
+        const PROMPT: &str = "virsh # ";
+        let mut script = String::new();
+        for document in documents {
+            let file = self.enclave.file(document)?;
+            write!(
+                script,
+                "nwfilter-define {file}\nnwfilter-dumpxml '{name}'\nnwfilter-undefine '{name}'\n"
+            )?;
+        }
+        let script = self.enclave.file(&script)?;
+        // One process for all: starting one takes longer than what it does here.
+        let output = self.enclave.run(|| {
+            enclave::command("virsh")
+                .args(["-q", "-c", "nwfilter:///system"])
+                .stdin(File::open(&script)?)
+                .output()
+        })?;
+        let printed = String::from_utf8(output.stdout)?;
+        let dumps: Vec<_> = printed
+            .split(PROMPT)
+            .filter(|command| command.starts_with("nwfilter-dumpxml"))
+            .map(|command| {
+                let dump = command
+                    .split_once('\n')
+                    .map_or("", |(_, dump)| dump)
+                    .trim_end();
+                (!dump.is_empty()).then(|| format!("{dump}\n"))
+            })
+            .collect();
+        ensure!(dumps.len() == documents.len(), "virsh has said too little");
+        Ok(dumps)
     }
 
     /// Makes a port with a VM of this address behind it, and has libvirt enforce a filter on it.

@@ -295,3 +295,92 @@ fn statematch_and_all_actions_reach_the_instances() {
         ]
     );
 }
+
+#[test]
+fn a_range_that_ends_before_it_starts_is_refused() {
+    for text in [
+        "out drop tcp dstportstart=2 dstportend=1",
+        "out drop tcp-ipv6 dstportstart=2 dstportend=$LOW",
+        "out drop sctp !srcportstart=2 !srcportend=1",
+        "out drop ip protocol=tcp dstportstart=2 dstportend=1",
+        "out drop ipv6 protocol=icmpv6 type=2 typeend=1",
+        "out drop ipv6 protocol=icmpv6 code=2 codeend=1",
+        "out drop stp root-cost=2 root-cost-hi=1",
+        "out drop stp port=2 port-hi=1",
+    ] {
+        for semantics in [Strict, Libvirt] {
+            let error = top(text).resolve("LOW=1", semantics).unwrap_err();
+            assert!(
+                matches!(error, ResolveError::EmptyRange { .. }),
+                "{text}: {error}"
+            );
+        }
+    }
+    // libvirt's tools do not look at these; they never match.
+    for text in [
+        "out drop udp dstportstart=2 dstportend=1",
+        "out drop tcp srcipfrom=10.0.0.2 srcipto=10.0.0.1",
+        "out drop tcp dstportstart=2 dstportend=2",
+    ] {
+        for semantics in [Strict, Libvirt] {
+            assert!(top(text).resolve("", semantics).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn rules_that_contradict_themselves_are_refused() {
+    for text in [
+        "out drop ip !protocol=tcp dstportstart=22",
+        "out drop ipv6 !protocol=udp srcportstart=22",
+        "out drop ipv6 !protocol=icmpv6 type=1",
+        "out drop ipv6 protocol=tcp type=1",
+        "out drop ipv6 code=1",
+        "out drop ipv6 protocol=$P type=1",
+        "out drop tcp !srcipaddr=10.0.0.0 !srcipmask=0",
+        "out drop all-ipv6 !dstipaddr=::1 !dstipmask=$ZERO",
+    ] {
+        for semantics in [Strict, Libvirt] {
+            let error = top(text).resolve("P=tcp ZERO=0", semantics).unwrap_err();
+            assert!(
+                matches!(error, ResolveError::Unbindable { .. }),
+                "{text}: {error}"
+            );
+        }
+    }
+    for text in [
+        "out drop ip !protocol=tcp",
+        "out drop ipv6 protocol=$P type=1",
+        "out drop tcp srcipaddr=10.0.0.0 srcipmask=0",
+        // ebtables takes it; it never matches.
+        "out drop ip !srcipaddr=10.0.0.0 !srcipmask=0",
+    ] {
+        for semantics in [Strict, Libvirt] {
+            assert!(top(text).resolve("P=icmpv6", semantics).is_ok(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn ebtables_takes_no_mac_mask_of_zero() {
+    for text in [
+        "out drop mac srcmacaddr=2:0:0:0:0:1 srcmacmask=0:0:0:0:0:0",
+        "out drop ip !dstmacaddr=2:0:0:0:0:1 !dstmacmask=0:0:0:0:0:0",
+    ] {
+        assert!(top(text).resolve("", Strict).is_ok());
+        let error = top(text).resolve("", Libvirt).unwrap_err();
+        assert!(matches!(error, ResolveError::Unbindable { .. }), "{error}");
+    }
+}
+
+#[test]
+fn libvirt_does_not_swap_the_source_of_a_bpdu() {
+    let text = "inout drop stp srcmacaddr=2:0:0:0:0:1";
+    assert!(top(text).resolve("", Strict).is_ok());
+    let error = top(text).resolve("", Libvirt).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "filter `top`, line 1: the rule cannot be bound: libvirt does not exchange the addresses \
+         of `stp`"
+    );
+}

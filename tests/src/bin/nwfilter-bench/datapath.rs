@@ -41,8 +41,8 @@ pub(crate) const SECTIONS: &[super::Section] = &[
         host.ip(&commands.collect::<Vec<_>>().join("\n"))?;
         host.run(many_ports)
     },
-    || NetNs::new()?.run(long_filters),
     || NetNs::new()?.run(programs),
+    || NetNs::new()?.run(long_filters),
 ];
 
 /// Ports of a large host.
@@ -195,7 +195,7 @@ fn connections() -> Result<String> {
         ("to the VM", answers[0] - empty, answers[1] - empty),
     ];
     let mut out = String::from(
-        "TCP of an established connection, `accept out` with and without `statematch`, 64 bytes. Budget: \
+        "## Time of a frame of a connection\n\nTCP of an established connection, `accept out` with and without `statematch`, 64 bytes. Budget: \
          at most 1.5.\n\n| frame | without state, net | established, net | ratio |\n|---|--:|--:|--:|\n",
     );
     for (name, without, with) in rows {
@@ -247,7 +247,7 @@ fn many_ports() -> Result<String> {
     )?;
     let (one, many) = (medians[1] - medians[0], medians[2] - medians[0]);
     Ok(format!(
-        "The first frame on a host with one filtered port: {one:.0} ns; with {PORTS}: {many:.0} ns; \
+        "## Growth with the number of ports\n\nThe frame of the first table on a host with one filtered port: {one:.0} ns; with {PORTS}: {many:.0} ns; \
          ratio {:.2}. Budget: at most 1.1.\n\n",
         many / one
     ))
@@ -257,7 +257,7 @@ fn many_ports() -> Result<String> {
 fn programs() -> Result<String> {
     let datapath = Datapath::open(Options::default())?;
     let mut out = String::from(
-        "The programs, once for all filters:\n\n| program | verifier instructions |\n|---|--:|\n",
+        "## Programs\n\nThey are the same for all filters.\n\n| program | verifier instructions |\n|---|--:|\n",
     );
     for (name, instructions) in datapath.verified_instructions()? {
         let instructions = instructions.map_or_else(|| "unknown".into(), |count| count.to_string());
@@ -274,7 +274,7 @@ fn long_filters() -> Result<String> {
     let baseline = Baseline::load(IFINDEX, MAC, IP)?;
     writeln!(
         out,
-        "Long filters: the rules, none of which matches, then one that accepts the frame. \"Sparse\" is \
+        "## Time of a frame that meets a long filter\n\nThe rules, none of which matches, then one that accepts the frame. \"Sparse\" is \
          a list of sources, each with a port; in \"dense\" filters the rules overlap in four fields, \
          which no operator writes.\n\n\
          | rules | shape | net | against 10 rules | image |\n|--:|---|--:|--:|--:|"

@@ -6,6 +6,7 @@ mod baseline;
 mod control;
 mod datapath;
 mod filters;
+mod language;
 mod measure;
 mod report;
 
@@ -41,6 +42,8 @@ enum What {
     Datapath,
     /// The daemon with many ports, against libvirt's
     Control,
+    /// Time to parse and resolve long filters
+    Language,
 }
 
 fn main() -> ExitCode {
@@ -55,9 +58,10 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<()> {
     let chosen = match options.what {
-        None => [datapath::SECTIONS, control::SECTIONS].concat(),
+        None => [datapath::SECTIONS, control::SECTIONS, language::SECTIONS].concat(),
         Some(What::Datapath) => datapath::SECTIONS.to_vec(),
         Some(What::Control) => control::SECTIONS.to_vec(),
+        Some(What::Language) => language::SECTIONS.to_vec(),
     };
     let mut measured = Vec::new();
     for section in chosen {

@@ -1,0 +1,75 @@
+//! What it takes to read a long filter and to expand it for a binding, in userspace and without I/O.
+
+use std::{collections::BTreeMap, fmt::Write as _, hint::black_box, sync::Arc, time::Instant};
+
+use anyhow::{Result, anyhow};
+use nwfilter_ctl::{
+    model::Semantics,
+    parse::parse_filter,
+    resolve::{LoadedFilter, resolve},
+};
+use nwfilter_tests::bind::binding;
+
+use super::{
+    filters::{self, MAC, Shape},
+    measure::interleaved,
+};
+
+const RULES: u32 = 10_000;
+/// Measurements of which the median is taken.
+const ROUNDS: usize = 15;
+
+/// All measurements of the language.
+pub(crate) const SECTIONS: &[super::Section] = &[long_filters];
+
+fn long_filters() -> Result<String> {
+    let mut report = format!(
+        "## Reading a filter of {RULES} rules\n\n\
+         From text to the model with all findings of the parser, and from the model to the concrete rules of a \
+         binding (median of {ROUNDS}). Budget: at most 100 ms together.\n\n\
+         | rules | size | parse | resolve | together |\n|---|--:|--:|--:|--:|\n"
+    );
+    for (name, shape) in [
+        ("one network and one port each", Shape::Sparse),
+        ("two networks and two ranges of ports each", Shape::Dense),
+    ] {
+        let text = filters::long(shape, RULES);
+        let filter = load(&text)?;
+        let binding = binding("vnet0", MAC, filter.name(), &[]);
+        let filters = BTreeMap::from([(filter.name().to_string(), filter)]);
+        let [parse, resolve] = interleaved(
+            ROUNDS,
+            &mut [&mut || time(|| load(&text)), &mut || {
+                time(|| Ok(resolve(&binding, &filters, Semantics::Strict)?))
+            }],
+        )?[..] else {
+            return Err(anyhow!("two things were measured"));
+        };
+        // Tenths of a megabyte.
+        let size = (text.len() + 50_000) / 100_000;
+        writeln!(
+            report,
+            "| {name} | {}.{} MB | {parse:.1} ms | {resolve:.1} ms | {:.1} ms |",
+            size / 10,
+            size % 10,
+            parse + resolve
+        )?;
+    }
+    report.push('\n');
+    Ok(report)
+}
+
+fn load(text: &str) -> Result<Arc<LoadedFilter>> {
+    let (filter, findings) = parse_filter(text, Semantics::Strict);
+    let filter = filter.ok_or_else(|| anyhow!("{findings:?}"))?;
+    Ok(Arc::new(LoadedFilter::new(filter, text, None)))
+}
+
+/// Milliseconds that it takes to make something; not to drop it.
+fn time<T>(make: impl FnOnce() -> Result<T>) -> Result<f64> {
+    let start = Instant::now();
+    let made = black_box(make()?);
+    let taken = start.elapsed();
+    drop(made);
+    Ok(taken.as_secs_f64() * 1e3)
+}
