@@ -17,6 +17,7 @@ use nwfilter_tests::{
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
     net::{Direction, Lan, PATIENCE, Vm},
+    peer::{self, Peer},
 };
 use serde_json::{Value, json};
 
@@ -612,6 +613,36 @@ fn monitors_see_drops_with_their_rules() {
         dropped["frame"].as_str().unwrap().starts_with("0200"),
         "{dropped}"
     );
+}
+
+#[test]
+fn the_doctor_finds_filters_of_libvirt_itself() {
+    if !need::met(&peer::NEEDS) {
+        return;
+    }
+    let peer = Peer::start().unwrap();
+    let site = Site::new().unwrap();
+    let found = || {
+        let output = site.run(peer.host(), &["doctor", "--json"]).unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let checks = document["checks"].as_array().unwrap().clone();
+        let check = checks
+            .into_iter()
+            .find(|check| check["name"] == "libvirt's own filters");
+        (output.status.code(), check.unwrap())
+    };
+    assert_eq!(found().1["good"], true);
+    let bound = peer
+        .bind("vm1", MAC, "clean-traffic", &[("IP", "10.0.0.1")])
+        .unwrap();
+    let (status, check) = found();
+    assert_eq!((status, &check["good"]), (Some(1), &json!(false)));
+    assert!(
+        check["detail"].as_str().unwrap().contains("for vm1:"),
+        "{check}"
+    );
+    peer.unbind(bound).unwrap();
+    assert_eq!(found().1["good"], true);
 }
 
 /// Connects as another user: the kernel tells who connected.

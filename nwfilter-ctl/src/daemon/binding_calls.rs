@@ -140,7 +140,10 @@ impl Control {
             filter: binding.map(|binding| binding.filter.clone()),
             mac: binding.map(|binding| binding.mac.to_string()),
             state,
-            problem: bound.problem.clone(),
+            problem: bound.problem.clone().or_else(|| {
+                let missing = "not filtered as it should be; bind it again, or see the log";
+                (state == State::Missing).then(|| missing.to_owned())
+            }),
         }
     }
 }

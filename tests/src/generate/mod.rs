@@ -21,7 +21,7 @@ use nwfilter_ctl::{
     diag::Diagnostic,
     model::{Family, Protocol, Semantics},
     parse::{parse_binding, parse_filter},
-    resolve::{Instance, LoadedFilter, resolve},
+    resolve::{Instance, LoadedFilter, ResolveError, resolve},
 };
 use proptest::{prelude::*, strategy::Union};
 
@@ -118,6 +118,18 @@ impl Case {
         let resolved = resolve(&binding, &filters, semantics).context("resolving the binding")?;
         Ok(resolved.instances)
     }
+
+    /// Whether no rule contradicts itself, such as with a range that ends before it starts: these are
+    /// refused when they are bound.
+    fn is_bindable(&self, semantics: Semantics) -> bool {
+        let Err(error) = self.resolve(semantics) else {
+            return true;
+        };
+        !matches!(
+            error.downcast_ref(),
+            Some(ResolveError::EmptyRange { .. } | ResolveError::Unbindable { .. })
+        )
+    }
 }
 
 fn parsed<T>((document, found): (Option<T>, Vec<Diagnostic>), xml: &str) -> Result<T> {
@@ -146,6 +158,9 @@ pub fn case(options: Options) -> BoxedStrategy<Case> {
                 filters,
                 binding,
                 frames,
+            })
+            .prop_filter("can be bound", move |case| {
+                case.is_bindable(options.semantics)
             })
     }))
     .boxed()

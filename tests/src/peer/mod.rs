@@ -16,7 +16,7 @@ use nwfilter_common::MacAddr;
 use self::{daemon::Daemon, enclave::Enclave};
 use crate::{
     need::Need,
-    net::{Direction, Lan, Vm},
+    net::{Direction, Lan, NetNs, Vm},
 };
 
 /// What a peer takes: Debian's packages libvirt-daemon, libvirt-clients,
@@ -151,6 +151,11 @@ impl Peer {
         parameters: &[(&str, &str)],
     ) -> Result<Bound> {
         self.filter(self.port(port, mac)?, filter, parameters)
+    }
+
+    /// Where its ports are.
+    pub const fn host(&self) -> &NetNs {
+        &self.lan.host
     }
 
     /// A port with a VM of this address behind it that nobody filters yet.
