@@ -2,6 +2,7 @@
 //! filters and frames to judge.
 
 pub mod bind;
+pub mod compat;
 pub mod daemon;
 pub mod frame;
 pub mod generate;

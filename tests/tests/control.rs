@@ -623,7 +623,7 @@ fn the_doctor_finds_filters_of_libvirt_itself() {
     let peer = Peer::start().unwrap();
     let site = Site::new().unwrap();
     let found = || {
-        let output = site.run(peer.host(), &["doctor", "--json"]).unwrap();
+        let output = site.run(peer.namespace(), &["doctor", "--json"]).unwrap();
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         let checks = document["checks"].as_array().unwrap().clone();
         let check = checks

@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod compatibility;
 mod exec;
 mod kernels;
 mod run;
@@ -61,6 +62,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Compare with libvirt itself and write docs/compatibility.md; takes some minutes.
+    Compatibility,
     /// All checks of a change: format, rules of this repository, lints, tests.
     Ci,
     /// Check the rules of this repository that no other tool knows.
@@ -86,6 +89,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run { arguments } => run::run(&arguments)?,
         Command::Test { options } => return test::test(&options),
         Command::Bench { arguments } => bench::bench(&arguments)?,
+        Command::Compatibility => compatibility::compatibility()?,
         Command::Ci => return ci::ci(),
         Command::Tidy => return tidy::tidy(),
     }

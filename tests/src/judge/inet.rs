@@ -303,7 +303,9 @@ impl Walk<'_> {
                 .destination
                 .map(|destination| (*source, *destination))
         });
-        Some(addresses.test(test.negated, |(source, destination)| {
+        // The reference does not say it, but libvirt's own daemon does it: the sign is lost.
+        let negated = test.negated && self.semantics == Semantics::Strict;
+        Some(addresses.test(negated, |(source, destination)| {
             test.values.iter().any(|value| match value {
                 Datum::Text(name) => self.sets.contains(&Lookup {
                     set: name,

@@ -75,13 +75,26 @@ impl<'a> Probe<'a> {
     ///
     /// As for [`Probe::arrives`].
     pub fn arrivals(&mut self, frames: &[Vec<u8>]) -> Result<Vec<bool>> {
+        self.arrivals_like(frames, |sent, arrived| sent == arrived)
+    }
+
+    /// The same where a frame may change on its way: `same` says whether the first becomes the second.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Probe::arrives`].
+    pub fn arrivals_like(
+        &mut self,
+        frames: &[Vec<u8>],
+        same: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Result<Vec<bool>> {
         let mut verdicts = vec![false; frames.len()];
         for (index, frame) in frames.iter().enumerate() {
             for other in self.send(frame)? {
                 // The latest that is the same: two equal frames are told apart by when they come.
                 let sent = (0..=index)
                     .rev()
-                    .find(|sent| !verdicts[*sent] && frames[*sent] == other);
+                    .find(|sent| !verdicts[*sent] && same(&frames[*sent], &other));
                 if let Some(sent) = sent {
                     verdicts[sent] = true;
                 }
@@ -101,6 +114,10 @@ impl<'a> Probe<'a> {
 
     fn send_pinned(&mut self, frame: &[u8]) -> Result<Vec<Vec<u8>>> {
         self.to.drain()?;
+        if !std::ptr::addr_eq(self.marker_to, self.to) {
+            // What a host says to everybody must not leave the marker without room.
+            self.marker_to.drain()?;
+        }
         self.sequence += 1;
         let marker = (self.marker)(self.sequence);
         self.from.send(frame)?;

@@ -5,14 +5,19 @@
 mod connections;
 mod daemon;
 mod enclave;
+mod host;
+mod netfilter;
+mod reassembled;
+mod sets;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt::Write, fs::File};
+use std::{fmt::Write, fs::File, net::IpAddr};
 
 use anyhow::{Result, ensure};
 use nwfilter_common::MacAddr;
 
+pub use self::host::Host;
 use self::{daemon::Daemon, enclave::Enclave};
 use crate::{
     need::Need,
@@ -154,7 +159,7 @@ impl Peer {
     }
 
     /// Where its ports are.
-    pub const fn host(&self) -> &NetNs {
+    pub const fn namespace(&self) -> &NetNs {
         &self.lan.host
     }
 
@@ -208,8 +213,8 @@ impl Peer {
     }
 
     /// Sends frames one after the other, from the VM or to it, and tells for each whether it came
-    /// out at the other side of the bridge, byte for byte. One that is held back, as a fragment is,
-    /// has come out when it does so until the last is sent.
+    /// out at the other side of the bridge, byte for byte but for what [`reassembled`] knows. One
+    /// that is held back, as a fragment is, has come out when it does so until the last is sent.
     ///
     /// # Errors
     ///
@@ -220,7 +225,9 @@ impl Peer {
         direction: Direction,
         frames: &[Vec<u8>],
     ) -> Result<Vec<bool>> {
-        self.lan.probe(&bound.0, direction).arrivals(frames)
+        self.lan
+            .probe(&bound.0, direction)
+            .arrivals_like(frames, reassembled::same)
     }
 
     /// Makes the kernel forget every connection that it has seen, as if nothing had been sent yet.
@@ -230,6 +237,24 @@ impl Peer {
     /// If the kernel cannot.
     pub fn forget_connections(&self) -> Result<()> {
         self.lan.host.run(connections::forget)
+    }
+
+    /// Makes an address set of the kernel, which rules name with `ipset`. It stays until the end.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel cannot.
+    pub fn address_set(&self, name: &str, members: &[IpAddr]) -> Result<()> {
+        self.lan.host.run(|| sets::make(name, members))
+    }
+
+    /// The host as the other end: see [`Host`].
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn host(&self, own: &str, others: &str) -> Result<Host<'_>> {
+        Host::new(self, own, others)
     }
 }
 

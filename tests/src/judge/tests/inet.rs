@@ -385,8 +385,11 @@ fn address_sets() {
         assert!(drops(semantics, &source, In, (1, 9)));
         assert!(!drops(semantics, &source, In, (9, 1)));
         assert!(drops(semantics, &source, Out, (9, 1)), "exchanged");
-        assert!(!drops(semantics, &source.clone().negated(), Out, (9, 1)));
-        assert!(drops(semantics, &source.clone().negated(), Out, (1, 9)));
+        // libvirt loses the sign.
+        let lost = semantics == Semantics::Libvirt;
+        let negated = source.clone().negated();
+        assert_eq!(drops(semantics, &negated, Out, (9, 1)), lost);
+        assert_eq!(drops(semantics, &negated, Out, (1, 9)), !lost);
         let pair = in_set(All, &[Src, Dst]);
         assert!(drops(semantics, &pair, In, (1, 2)));
         assert!(drops(semantics, &pair, Out, (2, 1)));
