@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod diag;
 pub mod format;
 pub mod kernel;
+pub mod learn;
 pub mod lint;
 pub mod model;
 pub mod parse;
