@@ -1,10 +1,13 @@
 //! The layout of the BPF maps, the names of maps and programs, and the version of all that.
 
-use crate::image::{FrameDirection, TableLayer};
+use crate::{
+    ct::DEFAULT_QUOTA,
+    image::{FrameDirection, TableLayer},
+};
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of maps and programs in the object, which are also their names below the pin directory.
 pub mod names {
@@ -24,12 +27,26 @@ pub mod names {
     pub const COUNTERS: &str = "COUNTERS";
     /// Ring buffer of [`super::DropEvent`]s.
     pub const EVENTS: &str = "EVENTS";
+    /// [`crate::Entry`] by [`crate::Key4`]: the IPv4 connections of all ports. Elements are allocated
+    /// when they are needed; the size may be set when the object is loaded.
+    pub const CONNECTIONS4: &str = "CONNECTIONS4";
+    /// [`crate::Entry`] by [`crate::Key`]: as above, IPv6.
+    pub const CONNECTIONS6: &str = "CONNECTIONS6";
+    /// [`crate::Fragment`] by slot.
+    pub const FRAGMENTS: &str = "FRAGMENTS";
+    /// One [`crate::Timeouts`].
+    pub const TIMEOUTS: &str = "TIMEOUTS";
+    /// [`crate::Tracking`] by port number; only the program writes it.
+    pub const TRACKING: &str = "TRACKING";
     /// Per-CPU working memory.
     pub const SCRATCH: &str = "SCRATCH";
     /// The classifier for frames that enter the VM.
     pub const PROGRAM_IN: &str = "nwfilter_in";
     /// The classifier for frames that leave the VM.
     pub const PROGRAM_OUT: &str = "nwfilter_out";
+    /// Removes dead connections and fragments; to be run with `BPF_PROG_TEST_RUN` on any frame, every
+    /// few seconds and after a flush. Is attached nowhere.
+    pub const PROGRAM_SWEEP: &str = "nwfilter_sweep";
 }
 
 /// Most ports at a time; a power of two.
@@ -42,6 +59,10 @@ pub const MAX_COUNTERS: usize = 1 << 19;
 pub const SLOTS: usize = 16;
 /// Most slots (or pairs of slots) that one node compares with.
 pub const MAX_SLOT_RUN: usize = 8;
+/// Connections of all ports together, for each IP version, unless the loader asks for another number.
+pub const MAX_CONNECTIONS: usize = 1 << 19;
+/// Packets that are under way in fragments, of all ports together.
+pub const MAX_FRAGMENTS: usize = 1 << 16;
 /// Bytes of the ring buffer for events.
 pub const EVENTS_BYTES: usize = 1 << 20;
 /// Bytes of a frame that an event carries.
@@ -89,8 +110,11 @@ pub struct PortRecord {
     pub entries: u32,
     /// [`PortRecord::READY`].
     pub flags: u32,
-    /// Zero.
-    pub reserved: [u32; 3],
+    /// Most connections at a time; 0 for [`crate::DEFAULT_QUOTA`].
+    pub quota: u32,
+    /// Connections and fragments from before count no more: when the port was made, or when its
+    /// connections were last flushed. `CLOCK_MONOTONIC`, nanoseconds.
+    pub since: u64,
     /// Addresses of the VM, as the image numbers them.
     pub slots: [Slot; SLOTS],
 }
@@ -98,6 +122,16 @@ pub struct PortRecord {
 impl PortRecord {
     /// Flag: the image is valid. Without it nothing passes.
     pub const READY: u32 = 1;
+
+    /// Most connections at a time.
+    #[inline(always)]
+    pub const fn quota(&self) -> u32 {
+        if self.quota == 0 {
+            DEFAULT_QUOTA
+        } else {
+            self.quota
+        }
+    }
 }
 
 /// Frames and bytes that a rule, a default or a fault decided.

@@ -3,13 +3,16 @@
 
 use crate::{
     abi::{Fault, MAX_SLOT_RUN, PortRecord, SLOTS, Slot},
-    field::{FIELD_WORDS, Fields},
+    ct::{Place, Tables, commit, track, tracked_bit},
+    field::{FIELD_WORDS, Fields, word},
+    fragment,
     image::{
-        FrameDirection, LeafVerdict, MAX_STEPS, NodeRef, PAGE_WORDS, Page, TableLayer, kind,
-        root_word,
+        FrameDirection, LeafVerdict, MAX_STEPS, NodeRef, PAGE_WORDS, Page, TableLayer, WORD_FLAGS,
+        WORD_TRACKED, flag, kind, root_word,
     },
     packet::Packet,
     parse::parse,
+    work::{Work, recall},
 };
 
 /// Where the pages of one image live, and how to go through them.
@@ -74,25 +77,68 @@ impl Verdict {
     }
 }
 
-/// Decides a frame. `fields` is working memory.
+/// Where a frame was seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook<'a> {
+    /// Seen from the VM.
+    pub direction: FrameDirection,
+    /// Port number.
+    pub port: u32,
+    /// The port's record.
+    pub record: &'a PortRecord,
+}
+
+/// Decides a frame. `work` is working memory.
 #[inline(always)]
-pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized>(
+pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     packet: &P,
-    direction: FrameDirection,
-    record: &PortRecord,
+    hook: &Hook<'_>,
     image: &I,
-    fields: &mut Fields,
+    tables: &T,
+    work: &mut Work,
 ) -> Verdict {
+    let Hook {
+        direction,
+        port,
+        record,
+    } = *hook;
+    work.fields[word::TRACKED] = 0;
     let Some(first) = image.page(0) else {
         return Verdict::fault(Fault::NoImage);
     };
-    let Some(headers) = parse(packet, fields) else {
+    let Some(headers) = parse(packet, &mut work.fields) else {
         return Verdict::fault(Fault::ShortFrame);
     };
-    let class = forget(fields, headers.class as u64) as usize;
-    let root = |layer| NodeRef(word(first, root_word(direction, layer, class)));
+    work.fields[word::TRANSPORT] = u64::from(headers.transport);
+    // Read anew each time, so that the verifier does not remember how the last test went.
+    let has = |flags| recall(&first[WORD_FLAGS]) & flags != 0;
+    // Whether tables for a class ask for the connection's state.
+    let tracks = |class| {
+        let (bits, bit) = tracked_bit(direction, class);
+        at(first, WORD_TRACKED + bits) >> bit & 1 != 0
+    };
+    // Both classes go through memory, so that the verifier does not walk all that follows once for
+    // each of them.
+    work.fields[word::PARSED] = headers.class as u64;
+    work.fields[word::CLASS] = headers.class as u64;
+    if recall(&work.fields[word::FRAGMENT]) > 1
+        && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS)
+        && fragment::adopt(tables, hook, work)
+        && tracks(recall(&work.fields[word::CLASS]) as usize)
+        && work.fields[word::TRACKED] == 0
+    {
+        // The tables ask for a state that they did not ask for when the first fragment came.
+        work.fields[word::CLASS] = recall(&work.fields[word::PARSED]);
+    }
+    let parsed = recall(&work.fields[word::PARSED]) as usize;
+    let class = recall(&work.fields[word::CLASS]) as usize;
+    let root = |layer, flag| {
+        let class = if has(flag) { class } else { parsed };
+        NodeRef(at(first, root_word(direction, layer, class)))
+    };
 
-    let leaf = walk(image, first, root(TableLayer::Ethernet), fields, record);
+    let ethernet = root(TableLayer::Ethernet, flag::ETHERNET_FRAGMENTS);
+    let leaf = walk(image, first, ethernet, &work.fields, record);
     if !leaf.is_leaf() || leaf.entry() >= record.entries {
         return Verdict::fault(Fault::BadImage);
     }
@@ -103,28 +149,43 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized>(
         inet: 0,
         fault: Fault::None,
     };
-    let inet = root(TableLayer::Inet);
-    let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
-    if !matches!(verdict.verdict, LeafVerdict::Accept) || no_inet {
-        return verdict;
-    }
-    let leaf = walk(image, first, inet, fields, record);
-    if !leaf.is_leaf() || leaf.entry() >= record.entries {
-        return Verdict::fault(Fault::BadImage);
-    }
-    verdict.layer = TableLayer::Inet;
-    verdict.verdict = leaf.verdict();
-    verdict.inet = leaf.entry();
-    verdict
-}
 
-/// Takes a number through memory, so that the verifier no longer knows which one it is. Otherwise it
-/// would walk all that follows once for each class of frames.
-#[inline(always)]
-fn forget(fields: &mut Fields, value: u64) -> u64 {
-    fields[FIELD_WORDS - 1] = value;
-    // SAFETY: a reference is valid to read from; volatile only so that it is not optimised away.
-    unsafe { core::ptr::read_volatile(&raw const fields[FIELD_WORDS - 1]) }
+    let passes = matches!(verdict.verdict, LeafVerdict::Accept);
+    // The state of later fragments is that of the first one.
+    let tracked = class == parsed
+        && tracks(class)
+        && (passes || matches!(direction, FrameDirection::In) && has(flag::DROPPED_ADVANCE));
+    if tracked {
+        let place = Place {
+            class: recall(&work.fields[word::CLASS]) as usize,
+            port,
+            direction,
+            since: record.since,
+            dhcp: has(flag::DHCP_ANSWERS),
+        };
+        track(packet, image, tables, place, work);
+    }
+    let inet = root(TableLayer::Inet, flag::INET_FRAGMENTS);
+    let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
+    if passes && !no_inet {
+        let leaf = walk(image, first, inet, &work.fields, record);
+        if !leaf.is_leaf() || leaf.entry() >= record.entries {
+            return Verdict::fault(Fault::BadImage);
+        }
+        verdict.layer = TableLayer::Inet;
+        verdict.verdict = leaf.verdict();
+        verdict.inet = leaf.entry();
+    }
+
+    let accepted = matches!(verdict.verdict, LeafVerdict::Accept);
+    if tracked {
+        let advance = accepted || has(flag::DROPPED_ADVANCE);
+        commit(tables, port, record, work, accepted, advance);
+    }
+    if accepted && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS) {
+        fragment::keep(tables, hook, work);
+    }
+    verdict
 }
 
 /// Goes from a root to a leaf. Yields something else only if the image is broken.
@@ -181,79 +242,79 @@ fn quick_step(
     fields: &Fields,
     slots: &[Slot; SLOTS],
 ) -> Option<NodeRef> {
-    let at = node.0 as usize;
-    if at >= PAGE_WORDS {
+    let address = node.0 as usize;
+    if address >= PAGE_WORDS {
         return None;
     }
-    let head = word(first, at);
+    let head = at(first, address);
     let argument = head >> 16;
     let value = fields[(head >> 8) as usize % FIELD_WORDS];
     let (equal, children) = match head & 0xff {
-        kind::EQUAL32 => (value == u64::from(word(first, at + 1)), at + 2),
+        kind::EQUAL32 => (value == u64::from(at(first, address + 1)), address + 2),
         kind::SLOTS if argument >> 8 == 1 => {
             let slot = &slots[argument as usize % SLOTS];
-            (value & slot.mask == slot.value, at + 1)
+            (value & slot.mask == slot.value, address + 1)
         }
         _ => return None,
     };
-    Some(NodeRef(word(first, children + usize::from(!equal))))
+    Some(NodeRef(at(first, children + usize::from(!equal))))
 }
 
 #[inline(always)]
-fn word(page: &Page, at: usize) -> u32 {
-    page[at % PAGE_WORDS]
+fn at(page: &Page, word: usize) -> u32 {
+    page[word % PAGE_WORDS]
 }
 
 /// Takes one node's test.
 #[inline(always)]
-fn step(page: &Page, at: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> NodeRef {
-    let head = word(page, at);
+fn step(page: &Page, address: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> NodeRef {
+    let head = at(page, address);
     let field = (head >> 8) as usize % FIELD_WORDS;
     let argument = head >> 16;
     let value = fields[field];
     let child = match head & 0xff {
         kind::EQUAL32 => {
-            let equal = value == u64::from(word(page, at + 1));
-            at + 2 + usize::from(!equal)
+            let equal = value == u64::from(at(page, address + 1));
+            address + 2 + usize::from(!equal)
         }
         kind::EQUAL64 => {
-            let equal = value == wide(page, at + 1);
-            at + 3 + usize::from(!equal)
+            let equal = value == wide(page, address + 1);
+            address + 3 + usize::from(!equal)
         }
         kind::SEARCH32 => {
             let before = search(argument, |key| {
-                not_above(u64::from(word(page, at + 1 + key)), value)
+                not_above(u64::from(at(page, address + 1 + key)), value)
             });
-            at + (1 << (argument & 7)) + before
+            address + (1 << (argument & 7)) + before
         }
         kind::SEARCH64 => {
             let before = search(argument, |key| {
-                not_above(wide(page, at + 1 + 2 * key), value)
+                not_above(wide(page, address + 1 + 2 * key), value)
             });
-            at + (2 << (argument & 7)) - 1 + before
+            address + (2 << (argument & 7)) - 1 + before
         }
         kind::SLOTS => {
             let hit = in_slots(slots, argument, 1, |slot, _| {
                 value & slot.mask == slot.value
             });
-            at + 1 + usize::from(!hit)
+            address + 1 + usize::from(!hit)
         }
         kind::SLOT_PAIRS => {
             let low = fields[(field + 1) % FIELD_WORDS];
             let hit = in_slots(slots, argument, 2, |slot, next| {
                 value & slot.mask == slot.value && low & next.mask == next.value
             });
-            at + 1 + usize::from(!hit)
+            address + 1 + usize::from(!hit)
         }
         // An unknown kind: make `walk` fail.
         _ => return NodeRef(u32::MAX >> 1),
     };
-    NodeRef(word(page, child))
+    NodeRef(at(page, child))
 }
 
 #[inline(always)]
-fn wide(page: &Page, at: usize) -> u64 {
-    u64::from(word(page, at)) | u64::from(word(page, at + 1)) << 32
+fn wide(page: &Page, address: usize) -> u64 {
+    u64::from(at(page, address)) | u64::from(at(page, address + 1)) << 32
 }
 
 /// 1 if `key <= value`. Without a branch, which would double the verifier's work at each level.

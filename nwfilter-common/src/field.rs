@@ -7,6 +7,31 @@
 /// Length of the array of fields.
 pub const FIELD_WORDS: usize = 64;
 
+/// Words behind those of the fields, for what else the parser finds.
+pub(crate) mod word {
+    /// Discriminant of the frame's class.
+    pub(crate) const PARSED: usize = 54;
+    /// The same, or in a later fragment that of the first one if it is known.
+    pub(crate) const CLASS: usize = 55;
+    /// Offset of the transport header in bytes.
+    pub(crate) const TRANSPORT: usize = 56;
+    /// 0 in a whole packet and 1 in a first fragment; else the fragment's offset in bytes, plus 1
+    /// if more fragments follow. Valid in all IP frames.
+    pub(crate) const FRAGMENT: usize = 57;
+    /// Identification; valid in fragments, as are the next two.
+    pub(crate) const FRAGMENT_ID: usize = 58;
+    /// Protocol of the IPv4 header, or next header of the IPv6 fragment header.
+    pub(crate) const FRAGMENT_PROTOCOL: usize = 59;
+    /// Bytes of the packet that the fragment carries.
+    pub(crate) const FRAGMENT_LEN: usize = 60;
+    /// Identifier of an ICMP query; valid in whole ICMP headers.
+    pub(crate) const ICMP_ID: usize = 61;
+    /// 1 if `CtState` holds, else 0.
+    pub(crate) const TRACKED: usize = 62;
+    /// Takes a number through memory, see [`crate::work::forget`].
+    pub(crate) const FORGET: usize = 63;
+}
+
 /// Field values of one frame; see the module.
 pub type Fields = [u64; FIELD_WORDS];
 
@@ -251,3 +276,21 @@ pub enum CtState {
     /// Not tracked: neighbour discovery and the like.
     Untracked = 6,
 }
+
+impl CtState {
+    /// The state with this number.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::New,
+            1 => Self::EstablishedOriginal,
+            2 => Self::EstablishedReply,
+            3 => Self::RelatedOriginal,
+            4 => Self::RelatedReply,
+            5 => Self::Invalid,
+            6 => Self::Untracked,
+            _ => return None,
+        })
+    }
+}
+
+const _: () = assert!(Field::ALL.len() <= word::PARSED);

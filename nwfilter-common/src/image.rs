@@ -29,6 +29,29 @@ pub const WORD_LENGTH: usize = 2;
 /// Word that holds the number of entries.
 pub const WORD_ENTRIES: usize = 3;
 
+/// First of the four words of [`crate::TrackedClasses`]: bit `direction * 64 + class` is set when
+/// connections are tracked for such frames. Made by [`crate::tracked_classes`].
+pub const WORD_TRACKED: usize = 4;
+/// Word that holds the image's [`flag`]s.
+pub const WORD_FLAGS: usize = 8;
+
+/// Flags of an image: what differs between `semantics = strict` and `libvirt`.
+pub mod flag {
+    /// In the Ethernet layer, later fragments have the fields of the first one.
+    pub const ETHERNET_FRAGMENTS: u32 = 1;
+    /// In the inet layer, later fragments have the fields of the first one.
+    pub const INET_FRAGMENTS: u32 = 2;
+    /// A DHCP request that leaves the VM opens the way for its answer.
+    pub const DHCP_ANSWERS: u32 = 4;
+    /// Dropped frames advance connections that exist: those to the VM always, those from the VM if
+    /// the Ethernet layer accepts them. Otherwise only frames that pass do.
+    pub const DROPPED_ADVANCE: u32 = 8;
+    /// `semantics = strict`.
+    pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS;
+    /// `semantics = libvirt`.
+    pub const LIBVIRT: u32 = INET_FRAGMENTS | DROPPED_ADVANCE;
+}
+
 /// Word of the first root.
 pub const ROOTS: usize = 16;
 

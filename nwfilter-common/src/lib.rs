@@ -2,27 +2,43 @@
 //! and the engine that decides frames. `no_std`, no allocation, no I/O.
 #![no_std]
 
+#[cfg(any(test, feature = "user"))]
+extern crate std;
+
 mod abi;
 mod class;
+mod ct;
 mod engine;
 mod field;
+mod fragment;
 mod image;
 mod mac;
 mod packet;
 mod parse;
+mod work;
 
 pub use abi::{
     ABI_VERSION, Counter, DropEvent, EVENTS_BYTES, FAULT_COUNTERS, Fault, GLOBAL_COUNT, Global,
-    MAX_COUNTERS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN, PortRecord, SLOTS, SNAPSHOT_LEN, Slot,
-    names,
+    MAX_CONNECTIONS, MAX_COUNTERS, MAX_FRAGMENTS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN, PortRecord,
+    SLOTS, SNAPSHOT_LEN, Slot, names,
 };
 pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
-pub use engine::{Pages, Verdict, decide};
+#[cfg(any(test, feature = "user"))]
+pub use ct::MemoryTables;
+pub use ct::{
+    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Key4, TIMEOUTS, TRACKING_COUNTERS, Tables,
+    TcpState, Timeout, Timeouts, TrackedClasses, Tracking, TrackingCounter, nanoseconds,
+    sweep_verdict, tracked_classes,
+};
+pub use engine::{Hook, Pages, Verdict, decide};
 pub use field::{CtState, FIELD_WORDS, Field, FieldSet, Fields};
+pub use fragment::{Fragment, SLOTS_PER_DIRECTION};
 pub use image::{
     FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef, PAGE_WORDS, Page, ROOTS,
-    TableLayer, WORD_ABI, WORD_ENTRIES, WORD_LENGTH, WORD_MAGIC, head, kind, root_word,
+    TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_MAGIC, WORD_TRACKED, flag,
+    head, kind, root_word,
 };
 pub use mac::{MacAddr, ParseMacError};
 pub use packet::{Packet, Tag};
 pub use parse::{BRIDGE_GROUP_ADDRESS, Headers, MAX_EXTENSION_HEADERS, parse};
+pub use work::Work;

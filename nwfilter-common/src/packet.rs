@@ -22,6 +22,11 @@ pub trait Packet {
     /// `N` bytes at `offset`, wherever the kernel keeps them; `None` when the frame ends before.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
+    /// As [`Packet::read`], for an offset that the compiler cannot know and that is rarely asked for.
+    fn read_far<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.read(offset)
+    }
+
     /// The tag beside the bytes.
     fn tag(&self) -> Option<Tag>;
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     class::{Class, ethertype, ip_protocol},
-    field::{Field, Fields},
+    field::{Field, Fields, word},
     packet::{Packet, Tag},
 };
 
@@ -274,8 +274,8 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
         tos,
         t0,
         t1,
-        _,
-        _,
+        i0,
+        i1,
         f0,
         f1,
         _,
@@ -305,10 +305,16 @@ fn ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
     fields[Field::IpProtocol.index()] = u64::from(protocol);
     fields[Field::Ip4Src.index()] = u64::from(u32::from_be_bytes([s0, s1, s2, s3]));
     fields[Field::Ip4Dst.index()] = u64::from(u32::from_be_bytes([d0, d1, d2, d3]));
-    if u16::from_be_bytes([f0, f1]) & 0x1fff != 0 {
+    let payload_len = total_len - header_len;
+    let fragment = u16::from_be_bytes([f0, f1]);
+    let more = fragment >> 13 & 1;
+    fields[word::FRAGMENT] = u64::from((fragment & 0x1fff) << 3 | more);
+    fields[word::FRAGMENT_ID] = u64::from(u16::from_be_bytes([i0, i1]));
+    fields[word::FRAGMENT_PROTOCOL] = u64::from(protocol);
+    fields[word::FRAGMENT_LEN] = payload_len as u64;
+    if fragment & 0x1fff != 0 {
         return Headers::new(Class::Ip4Fragment);
     }
-    let payload_len = total_len - header_len;
     if header_len == MIN {
         // The usual case with an offset that the compiler knows.
         transport(
@@ -353,6 +359,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
     fields[Field::Ip6DstLow.index()] = low;
     fields[Field::TrafficClass.index()] = u64::from(first << 4 | second >> 4);
 
+    fields[word::FRAGMENT] = 0;
     let start = ETHERNET_LEN + LEN;
     // A jumbogram or GSO packet over 64 KiB has no payload length.
     let end = match u16::from_be_bytes([l0, l1]) {
@@ -373,14 +380,19 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
                 (usize::from(units) + 1) * 8
             }
             FRAGMENT => {
-                let Some([following, _, f0, f1, ..]) = packet.read::<8>(at) else {
+                let Some([following, _, f0, f1, i0, i1, i2, i3]) = packet.read::<8>(at) else {
                     return Headers::new(Class::Ip6Chain);
                 };
                 if at + 8 > end {
                     return Headers::new(Class::Ip6Chain);
                 }
                 next = following;
-                if u16::from_be_bytes([f0, f1]) & 0xfff8 != 0 {
+                let fragment = u64::from(u16::from_be_bytes([f0, f1]) & 0xfff9);
+                fields[word::FRAGMENT] = fragment;
+                fields[word::FRAGMENT_ID] = u64::from(u32::from_be_bytes([i0, i1, i2, i3]));
+                fields[word::FRAGMENT_PROTOCOL] = u64::from(next);
+                fields[word::FRAGMENT_LEN] = end.saturating_sub(at + 8) as u64;
+                if fragment > 1 {
                     fields[Field::IpProtocol.index()] = u64::from(next);
                     return Headers::new(match next {
                         HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => Class::Ip6FragmentChain,
@@ -404,7 +416,7 @@ fn ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
 }
 
 #[inline(always)]
-fn halves(address: [u8; 16]) -> [u64; 2] {
+pub(crate) fn halves(address: [u8; 16]) -> [u64; 2] {
     let value = u128::from_be_bytes(address);
     [(value >> 64) as u64, value as u64]
 }
@@ -480,9 +492,10 @@ fn icmp<P: Packet + ?Sized>(
     available: usize,
 ) -> Class {
     match packet.read::<8>(at) {
-        Some([kind, code, ..]) if available >= 8 => {
+        Some([kind, code, _, _, i0, i1, _, _]) if available >= 8 => {
             fields[Field::IcmpType.index()] = u64::from(kind);
             fields[Field::IcmpCode.index()] = u64::from(code);
+            fields[word::ICMP_ID] = u64::from(u16::from_be_bytes([i0, i1]));
             classes.icmp
         }
         _ => classes.short,

@@ -6,6 +6,8 @@
 
 mod maps;
 mod packet;
+mod sweep;
+mod tracking;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
@@ -14,13 +16,14 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use nwfilter_common::{
-    FAULT_COUNTERS, Fault, FrameDirection, LeafVerdict, Packet as _, PortRecord, SNAPSHOT_LEN,
-    Verdict, decide,
+    FAULT_COUNTERS, Fault, FrameDirection, Hook, LeafVerdict, Packet as _, PortRecord,
+    SNAPSHOT_LEN, Verdict, decide,
 };
 
 use crate::{
     maps::{Image, Port},
     packet::SkBuff,
+    tracking::Maps,
 };
 
 /// Frames that enter the VM: TC egress of its port.
@@ -35,6 +38,13 @@ fn nwfilter_out(ctx: TcContext) -> i32 {
     classify(&ctx, FrameDirection::Out)
 }
 
+/// Removes dead connections; runs on no port's frames.
+#[classifier]
+fn nwfilter_sweep(_ctx: TcContext) -> i32 {
+    sweep::sweep();
+    TC_ACT_UNSPEC
+}
+
 #[inline(always)]
 fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
     let packet = SkBuff::new(ctx);
@@ -42,7 +52,7 @@ fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
     let Some(Port { number, record }) = maps::port(ifindex) else {
         return TC_ACT_SHOT;
     };
-    let verdict = judge(&packet, direction, record);
+    let verdict = judge(&packet, direction, number, record);
     let counters = record.counters;
     if matches!(verdict.fault, Fault::None) {
         maps::count(counters + FAULT_COUNTERS + verdict.ethernet, &packet);
@@ -63,14 +73,24 @@ fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
 }
 
 #[inline(always)]
-fn judge(packet: &SkBuff<'_>, direction: FrameDirection, record: &PortRecord) -> Verdict {
+fn judge(
+    packet: &SkBuff<'_>,
+    direction: FrameDirection,
+    port: u32,
+    record: &PortRecord,
+) -> Verdict {
     if record.flags & PortRecord::READY == 0 {
         return Verdict::fault(Fault::NoImage);
     }
-    let Some(fields) = maps::fields() else {
+    let Some(work) = maps::work() else {
         return Verdict::fault(Fault::NoImage);
     };
-    decide(packet, direction, record, &Image(record.image), fields)
+    let hook = Hook {
+        direction,
+        port,
+        record,
+    };
+    decide(packet, &hook, &Image(record.image), &Maps, work)
 }
 
 /// Tells userspace about a dropped frame, or counts it as lost when the buffer is full.

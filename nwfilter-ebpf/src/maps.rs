@@ -9,8 +9,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Counter, DropEvent, EVENTS_BYTES, Fields, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, Page, Pages, PortRecord,
+    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS,
+    Page, Pages, PortRecord, Work,
 };
 
 use crate::packet::SkBuff;
@@ -31,7 +31,7 @@ static PAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::
 #[btf_map]
 static COUNTERS: Array<Counter, MAX_COUNTERS> = Array::new();
 #[btf_map]
-static SCRATCH: PerCpuArray<Fields, 1> = PerCpuArray::new();
+static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<DropEvent, EVENTS_BYTES> = RingBuf::new();
 
@@ -65,7 +65,7 @@ fn elsewhere(ifindex: u32) -> Option<Port> {
 
 /// The record of a port that holds now.
 #[inline(always)]
-fn record(number: u32) -> Option<&'static PortRecord> {
+pub(crate) fn record(number: u32) -> Option<&'static PortRecord> {
     let generation = *GLOBALS.get(Global::Generation as u32)? as u32 & 1;
     PORTS.get(number * 2 + generation)
 }
@@ -104,11 +104,11 @@ unsafe extern "C" fn round<F: FnMut() -> bool>(_index: u32, body: *mut c_void) -
 
 /// This CPU's working memory.
 #[inline(always)]
-pub(crate) fn fields() -> Option<&'static mut Fields> {
-    let fields = SCRATCH.get_ptr_mut(0)?;
+pub(crate) fn work() -> Option<&'static mut Work> {
+    let work = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: nothing else refers to this CPU's element while the program runs: TC programs run with
     // bottom halves disabled and do not nest.
-    Some(unsafe { &mut *fields })
+    Some(unsafe { &mut *work })
 }
 
 /// Adds a frame to a counter.
@@ -146,7 +146,7 @@ pub(crate) fn event_lost() {
 ///
 /// `target` points to a word of a map.
 #[inline(always)]
-unsafe fn add(target: *mut u64, value: u64) {
+pub(crate) unsafe fn add(target: *mut u64, value: u64) {
     // SAFETY: the caller vouches for the pointer; the instruction touches nothing else.
     unsafe {
         asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) target, in(reg) value, options(nostack));

@@ -91,12 +91,17 @@ impl Packet for SkBuff<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        if offset + N <= DIRECT {
+        // Not `offset + N <= DIRECT`: the verifier minds that the sum may overflow.
+        if offset <= DIRECT - N {
             let start = self.ctx.data() + offset;
             // SAFETY: the bytes are between `data` and `data_end`, as just checked.
             return (start + N <= self.ctx.data_end()).then(|| unsafe { load(start) });
         }
-        // Not in the part that is in one piece.
+        self.read_far(offset)
+    }
+
+    #[inline(always)]
+    fn read_far<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let mut bytes = [0; N];
         // SAFETY: the kernel writes N bytes or none.
         let status = unsafe {

@@ -118,7 +118,10 @@ fn a_spoofed_frame_is_dropped_in_both_ways_of_attaching() {
             bench.leaves(&from(OTHER)),
             "without a filter everything passes"
         );
-        let mut datapath = bench.open(Options { attach, pins: None });
+        let mut datapath = bench.open(Options {
+            attach,
+            ..Options::default()
+        });
         bench.bind(&mut datapath, &clean_traffic("vnet0", OWN));
         assert!(bench.leaves(&from(OWN)), "{attach:?}");
         assert!(!bench.leaves(&from(OTHER)), "{attach:?}");

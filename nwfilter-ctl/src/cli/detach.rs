@@ -59,6 +59,7 @@ fn detach(pins: &Path) -> Result<Option<usize>, KernelError> {
     let datapath = Datapath::open(Options {
         pins: Some(pins.to_owned()),
         attach: AttachMode::Auto,
+        ..Options::default()
     })?;
     let ports = datapath.ports().len();
     datapath.detach_all()?;

@@ -1,10 +1,11 @@
 //! Diagrams as words: the layout of [`nwfilter_common::Page`]s. See `image.rs` there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use nwfilter_common::{
     ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef,
-    PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_LENGTH, WORD_MAGIC, head, kind, root_word,
+    PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_MAGIC,
+    WORD_TRACKED, flag, head, kind, root_word, tracked_classes,
 };
 
 use super::{
@@ -43,6 +44,8 @@ fn image_with(
     let mut refs: Vec<NodeRef> = Vec::new();
     // Many classes see the same rules.
     let mut roots: HashMap<Vec<(usize, FlatRule)>, Target> = HashMap::new();
+    // What to look up connections for.
+    let mut stateful: HashSet<(FrameDirection, Class)> = HashSet::new();
     for direction in DIRECTIONS {
         for layer in [TableLayer::Ethernet, TableLayer::Inet] {
             let rules = &lists.rules[&(direction, layer)];
@@ -50,8 +53,13 @@ fn image_with(
                 let root = if layer == TableLayer::Inet && !has_inet(lists, class) {
                     Target::Leaf(LeafVerdict::NoLayer, 0)
                 } else {
+                    let rules = specialise(rules, class, layer, semantics);
+                    let mut conditions = rules.iter().flat_map(|(_, rule)| &rule.conditions);
+                    if conditions.any(|condition| condition.field() == Field::CtState) {
+                        stateful.insert((direction, class));
+                    }
                     *roots
-                        .entry(specialise(rules, class, layer, semantics))
+                        .entry(rules)
                         .or_insert_with_key(|rules| diagram.build(rules, effort))
                 };
                 for node in &diagram.nodes[refs.len()..] {
@@ -75,6 +83,12 @@ fn image_with(
     words[WORD_ABI] = ABI_VERSION;
     words[WORD_LENGTH] = words.len() as u32;
     words[WORD_ENTRIES] = lists.entries.len() as u32;
+    let tracked = tracked_classes(|direction, class| stateful.contains(&(direction, class)));
+    words[WORD_TRACKED..][..tracked.len()].copy_from_slice(&tracked);
+    words[WORD_FLAGS] = match semantics {
+        Semantics::Strict => flag::STRICT,
+        Semantics::Libvirt => flag::LIBVIRT,
+    };
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
     Ok((Image { words }, steps))
 }

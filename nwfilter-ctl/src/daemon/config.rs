@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nwfilter_common::{TIMEOUTS, Timeout, Timeouts};
 use serde::Deserialize;
 
 use crate::model::Semantics;
@@ -23,6 +24,69 @@ pub struct Config {
     pub pin_dir: PathBuf,
     /// How filters are read.
     pub semantics: Semantics,
+    /// How connections are tracked.
+    pub connections: Connections,
+}
+
+/// How connections are tracked: the table `connections` of the configuration file. Timeouts are in
+/// seconds; what is absent is as in Linux.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Connections {
+    /// Most connections of a port at a time; 0 for the default.
+    pub per_port: u32,
+    tcp_syn_sent: u32,
+    tcp_syn_received: u32,
+    tcp_established: u32,
+    tcp_fin_wait: u32,
+    tcp_close_wait: u32,
+    tcp_last_ack: u32,
+    tcp_time_wait: u32,
+    tcp_close: u32,
+    tcp_unacknowledged: u32,
+    udp: u32,
+    udp_stream: u32,
+    icmp: u32,
+    icmpv6: u32,
+    sctp: u32,
+    sctp_established: u32,
+    dccp: u32,
+    dccp_open: u32,
+    generic: u32,
+    fragment: u32,
+}
+
+impl Connections {
+    /// All timeouts; 0 for the default.
+    pub fn timeouts(&self) -> Timeouts {
+        let mut timeouts = [0; TIMEOUTS];
+        for (timeout, seconds) in [
+            (Timeout::TcpSynSent, self.tcp_syn_sent),
+            // Linux has one setting for both.
+            (Timeout::TcpSynSent2, self.tcp_syn_sent),
+            (Timeout::TcpSynReceived, self.tcp_syn_received),
+            (Timeout::TcpEstablished, self.tcp_established),
+            (Timeout::TcpFinWait, self.tcp_fin_wait),
+            (Timeout::TcpCloseWait, self.tcp_close_wait),
+            (Timeout::TcpLastAck, self.tcp_last_ack),
+            (Timeout::TcpTimeWait, self.tcp_time_wait),
+            (Timeout::TcpClose, self.tcp_close),
+            (Timeout::TcpUnacknowledged, self.tcp_unacknowledged),
+            (Timeout::Udp, self.udp),
+            (Timeout::UdpStream, self.udp_stream),
+            (Timeout::Icmp, self.icmp),
+            (Timeout::Icmpv6, self.icmpv6),
+            (Timeout::Sctp, self.sctp),
+            (Timeout::SctpEstablished, self.sctp_established),
+            (Timeout::Dccp, self.dccp),
+            (Timeout::DccpOpen, self.dccp_open),
+            (Timeout::Generic, self.generic),
+            (Timeout::Fragment, self.fragment),
+        ] {
+            timeouts[timeout as usize] = seconds;
+        }
+        timeouts
+    }
 }
 
 impl Default for Config {
@@ -33,6 +97,7 @@ impl Default for Config {
             socket: Self::SOCKET.into(),
             pin_dir: Self::PIN_DIR.into(),
             semantics: Semantics::default(),
+            connections: Connections::default(),
         }
     }
 }
@@ -46,6 +111,7 @@ struct File {
     socket: Option<PathBuf>,
     pin_dir: Option<PathBuf>,
     semantics: Option<SemanticsName>,
+    connections: Option<Connections>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -115,6 +181,7 @@ impl Config {
                 Some(SemanticsName::Strict) => Semantics::Strict,
                 Some(SemanticsName::Libvirt) => Semantics::Libvirt,
             },
+            connections: file.connections.unwrap_or(default.connections),
         })
     }
 

@@ -95,6 +95,8 @@ impl Control {
         let datapath = Datapath::open(Options {
             pins: Some(config.pin_dir.clone()),
             attach: AttachMode::Auto,
+            quota: config.connections.per_port,
+            timeouts: config.connections.timeouts(),
         })?;
         let mut control = Self {
             config,

@@ -192,7 +192,7 @@ fn attach_one(
     ifindex: u32,
     direction: FrameDirection,
 ) -> Result<Attachment, KernelError> {
-    let program = object::program(ebpf, direction)?;
+    let program = object::program(ebpf, object::program_name(direction))?;
     let pin = links.map(|links| pin_path(links, port, direction));
     if let Some(pin) = pin.as_ref().filter(|pin| pin.exists()) {
         if take_over(program, pin, port, ifindex)? {

@@ -17,12 +17,13 @@ use aya::{
 };
 use nwfilter_common::{
     ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, PortRecord, SLOTS, Slot, names,
+    MAX_PORTS, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
     AttachMode, DropEvents, KernelError, Run,
     attach::{self, Attachment},
+    connections::{self, Connection, Connections},
     object, sys,
     tables::{self, Tables},
 };
@@ -35,6 +36,10 @@ pub struct Options {
     pub pins: Option<PathBuf>,
     /// How to attach.
     pub attach: AttachMode,
+    /// Most connections of a port at a time; 0 for [`nwfilter_common::DEFAULT_QUOTA`].
+    pub quota: u32,
+    /// How long connections live; 0 for what Linux does.
+    pub timeouts: Timeouts,
 }
 
 /// A change of one port.
@@ -81,6 +86,7 @@ impl PortState {
 pub struct Datapath {
     ebpf: Ebpf,
     tables: Tables,
+    connections: Connections,
     options: Options,
     ports: BTreeMap<String, PortState>,
     attachments: HashMap<String, Vec<Attachment>>,
@@ -112,10 +118,13 @@ impl Datapath {
         let mut ebpf = object::load(maps.as_deref())?;
         let mut tables = Tables::new(&mut ebpf)?;
         tables.set_global(Global::AbiVersion, u64::from(ABI_VERSION))?;
+        let mut connections = Connections::new(&mut ebpf)?;
+        connections.set_timeouts(&options.timeouts)?;
         let generation = tables.global(Global::Generation)?;
         let mut datapath = Self {
             ebpf,
             tables,
+            connections,
             options,
             ports: BTreeMap::new(),
             attachments: HashMap::new(),
@@ -265,6 +274,8 @@ impl Datapath {
             } else {
                 0
             },
+            quota: self.options.quota,
+            since: known.map_or_else(connections::now, |known| known.record.since),
             ..PortRecord::default()
         };
         record.slots[..slots.len()].copy_from_slice(slots);
@@ -444,10 +455,7 @@ impl Datapath {
     ///
     /// An unknown port, or a map that cannot be read.
     pub fn counters(&self, port: &str) -> Result<Vec<Counter>, KernelError> {
-        let state = self.ports.get(port).ok_or_else(|| KernelError::NoDevice {
-            port: port.to_owned(),
-        })?;
-        let (first, count) = state.counters();
+        let (first, count) = self.known(port)?.counters();
         (first..first + count)
             .map(|index| self.tables.counter(index))
             .collect()
@@ -531,7 +539,56 @@ impl Datapath {
         let ifindex = sys::ifindex(port).ok_or_else(|| KernelError::NoDevice {
             port: port.to_owned(),
         })?;
-        object::test_run(&mut self.ebpf, direction, ifindex, frame, repeat)
+        let program = object::program_name(direction);
+        object::test_run(&mut self.ebpf, program, ifindex, frame, repeat)
+    }
+
+    /// The connections that are stored for a port, in no order; see [`nwfilter_common::Entry::is_alive`].
+    ///
+    /// # Errors
+    ///
+    /// An unknown port, or a map that cannot be read.
+    pub fn connections(&self, port: &str) -> Result<Vec<Connection>, KernelError> {
+        self.connections.of_port(self.known(port)?.number)
+    }
+
+    /// What connection tracking has counted for a port, by [`nwfilter_common::TrackingCounter`].
+    ///
+    /// # Errors
+    ///
+    /// An unknown port, or a map that cannot be read.
+    pub fn tracking(&self, port: &str) -> Result<Tracking, KernelError> {
+        self.connections.tracking(self.known(port)?.number)
+    }
+
+    /// Forgets the connections and fragments of a port.
+    ///
+    /// # Errors
+    ///
+    /// An unknown port, or a map that cannot be written.
+    pub fn flush(&mut self, port: &str) -> Result<(), KernelError> {
+        let mut state = *self.known(port)?;
+        // What began in the same tick of the clock is forgotten, too.
+        state.record.since = connections::now() + 1;
+        self.switch(&[(port.to_owned(), state)])?;
+        self.ports.insert(port.to_owned(), state);
+        connections::wait_until(state.record.since);
+        self.sweep()
+    }
+
+    /// Removes dead connections and fragments; to be called every few seconds.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot be run.
+    pub fn sweep(&mut self) -> Result<(), KernelError> {
+        object::sweep(&mut self.ebpf)
+    }
+
+    fn known(&self, port: &str) -> Result<&PortState, KernelError> {
+        self.ports.get(port).ok_or_else(|| KernelError::NoDevice {
+            port: port.to_owned(),
+        })
     }
 
     /// Removes every filter from every port, and all pins.

@@ -126,6 +126,14 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// What the kernel says of a program.
+    pub(super) fn program(program: &'static str, source: ProgramError) -> Self {
+        Self::Program {
+            program,
+            source: Box::new(source),
+        }
+    }
+
     /// For `map_err` on map operations.
     pub(super) fn map(map: &'static str, action: &'static str) -> impl Fn(MapError) -> Self + Copy {
         move |source| Self::Map {

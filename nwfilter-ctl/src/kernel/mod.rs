@@ -4,12 +4,13 @@
 //! All state is in the kernel, below one pin directory:
 //!
 //! ```text
-//! <pins>/v1/GLOBALS, PORTS, ...      the maps of ABI version 1
-//! <pins>/v1/nwfilter_in, _out        the programs
+//! <pins>/v2/GLOBALS, PORTS, ...      the maps of ABI version 2
+//! <pins>/v2/nwfilter_in, _out        the programs, and nwfilter_sweep, which runs on no frame
 //! <pins>/links/PORT-in, PORT-out     the TCX links (none where the kernel has only clsact)
 //! ```
 
 mod attach;
+mod connections;
 mod datapath;
 mod error;
 mod events;
@@ -19,6 +20,7 @@ mod tables;
 
 pub use self::{
     attach::AttachMode,
+    connections::Connection,
     datapath::{Bind, Change, Datapath, Options, PortState},
     error::KernelError,
     events::DropEvents,

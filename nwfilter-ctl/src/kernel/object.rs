@@ -3,9 +3,8 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
-    maps::MapError,
-    programs::{ProgramError, SchedClassifier},
+    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel, maps::MapError,
+    programs::SchedClassifier,
 };
 use nwfilter_common::{FrameDirection, names};
 
@@ -13,7 +12,7 @@ use super::KernelError;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 8] = [
+const MAPS: [&str; 13] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -22,6 +21,11 @@ const MAPS: [&str; 8] = [
     names::COUNTERS,
     names::EVENTS,
     names::SCRATCH,
+    names::CONNECTIONS4,
+    names::CONNECTIONS6,
+    names::FRAGMENTS,
+    names::TIMEOUTS,
+    names::TRACKING,
 ];
 
 /// Result of running a program on a frame with `BPF_PROG_TEST_RUN`.
@@ -53,14 +57,11 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         }
         error => KernelError::Load(Box::new(error)),
     })?;
-    for direction in [FrameDirection::In, FrameDirection::Out] {
-        let name = program_name(direction);
-        let program = program(&mut ebpf, direction)?;
-        let failed = |source: ProgramError| KernelError::Program {
-            program: name,
-            source: Box::new(source),
-        };
-        program.load().map_err(failed)?;
+    for name in [names::PROGRAM_IN, names::PROGRAM_OUT, names::PROGRAM_SWEEP] {
+        let program = program(&mut ebpf, name)?;
+        program
+            .load()
+            .map_err(|source| KernelError::program(name, source))?;
         if let Some(pins) = pins {
             // A new program each time: its code may be newer than that of the pinned one.
             let path = pins.join(name);
@@ -90,25 +91,23 @@ pub(super) const fn program_name(direction: FrameDirection) -> &'static str {
     }
 }
 
-/// The program for a direction.
-pub(super) fn program(
-    ebpf: &mut Ebpf,
-    direction: FrameDirection,
-) -> Result<&mut SchedClassifier, KernelError> {
-    let name = program_name(direction);
+/// A program by its name.
+pub(super) fn program<'a>(
+    ebpf: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, KernelError> {
     let program = ebpf
         .program_mut(name)
         .ok_or(KernelError::Incomplete(name))?;
-    program.try_into().map_err(|source| KernelError::Program {
-        program: name,
-        source: Box::new(source),
-    })
+    program
+        .try_into()
+        .map_err(|source| KernelError::program(name, source))
 }
 
 /// Runs a program on a frame as if it were at the hook of an interface.
 pub(super) fn test_run(
     ebpf: &mut Ebpf,
-    direction: FrameDirection,
+    name: &'static str,
     ifindex: u32,
     frame: &[u8],
     repeat: u32,
@@ -123,14 +122,20 @@ pub(super) fn test_run(
         repeat,
         ..TestRunOptions::default()
     };
-    let result = program(ebpf, direction)?
+    let result = program(ebpf, name)?
         .test_run(options)
-        .map_err(|source| KernelError::Program {
-            program: program_name(direction),
-            source: Box::new(source),
-        })?;
+        .map_err(|source| KernelError::program(name, source))?;
     Ok(Run {
         action: result.return_value.cast_signed(),
         duration: result.duration,
     })
+}
+
+/// Removes dead connections and fragments from the tables.
+pub(super) fn sweep(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    /// Loopback, which every network namespace has.
+    const IFINDEX: u32 = 1;
+    // The program looks at no frame, but is not run without one.
+    test_run(ebpf, names::PROGRAM_SWEEP, IFINDEX, &[0; 64], 1)?;
+    Ok(())
 }

@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use nwfilter_common::{
-    FIELD_WORDS, Fault, Fields, FrameDirection as Direction, LeafVerdict, PortRecord, TableLayer,
+    FIELD_WORDS, Fault, FrameDirection as Direction, Hook, LeafVerdict, MemoryTables, PortRecord,
+    TableLayer, Work,
 };
 use nwfilter_ctl::{
     compile::{CompileError, Compiled, Entry, compile},
@@ -17,7 +18,8 @@ use crate::judge::{Cause, Decision, FrameDirection, Verdict};
 pub struct Engine {
     compiled: Compiled,
     record: PortRecord,
-    fields: Fields,
+    tables: MemoryTables,
+    work: Box<Work>,
 }
 
 impl Engine {
@@ -34,11 +36,14 @@ impl Engine {
             ..PortRecord::default()
         };
         record.slots[..compiled.slots.len()].copy_from_slice(&compiled.slots);
+        let mut work = Box::new(Work::new());
+        // A field that the parser did not write must not be read: make it a wild value.
+        work.fields = [0xdead_beef_dead_beef; FIELD_WORDS];
         Ok(Self {
             compiled,
             record,
-            // A field that the parser did not write must not be read: make it a wild value.
-            fields: [0xdead_beef_dead_beef; FIELD_WORDS],
+            tables: MemoryTables::new(),
+            work,
         })
     }
 }
@@ -55,14 +60,19 @@ impl Decider for Engine {
         "engine"
     }
 
-    fn decide(&mut self, direction: FrameDirection, frame: &[u8], _now: u64) -> Result<Decision> {
+    fn decide(&mut self, direction: FrameDirection, frame: &[u8], now: u64) -> Result<Decision> {
         let direction = match direction {
             FrameDirection::In => Direction::In,
             FrameDirection::Out => Direction::Out,
         };
         let pages = self.compiled.image.pages();
-        let verdict =
-            nwfilter_common::decide(frame, direction, &self.record, pages, &mut self.fields);
+        let hook = Hook {
+            direction,
+            port: 0,
+            record: &self.record,
+        };
+        self.tables.clock.set(now);
+        let verdict = nwfilter_common::decide(frame, &hook, pages, &self.tables, &mut self.work);
         match verdict.fault {
             Fault::None => {}
             Fault::ShortFrame => {

@@ -56,6 +56,8 @@ impl<'a> Kernel<'a> {
             slots: &compiled.slots,
             entries: compiled.entries.len() as u32,
         })])?;
+        // What the filter before has seen must not count.
+        datapath.flush(port)?;
         let counters = datapath.counters(port)?;
         Ok(Self {
             datapath,

@@ -8,7 +8,6 @@ mod kernel;
 use std::fmt::{self, Write as _};
 
 use anyhow::Result;
-use nwfilter_ctl::{model::Semantics, resolve::Instance};
 
 pub use self::{coverage::Coverage, engine::Engine, kernel::Kernel};
 use crate::{
@@ -41,24 +40,6 @@ impl Decider for Judge {
 
     fn decide(&mut self, direction: FrameDirection, frame: &[u8], now: u64) -> Result<Decision> {
         Ok(Self::decide(self, direction, frame, now))
-    }
-}
-
-/// A judge that has seen no other frame, every time: for datapaths that remember nothing.
-pub struct Forgetful<'a> {
-    /// The rules.
-    pub instances: &'a [Instance],
-    /// Which reading of them.
-    pub semantics: Semantics,
-}
-
-impl Decider for Forgetful<'_> {
-    fn name(&self) -> &'static str {
-        "judge"
-    }
-
-    fn decide(&mut self, direction: FrameDirection, frame: &[u8], now: u64) -> Result<Decision> {
-        Ok(Judge::new(self.instances, self.semantics).decide(direction, frame, now))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The engine in userspace, one frame after the other, and the list of rules it went by.
 
+use std::time::Duration;
+
 use nwfilter_common::{
-    Class, FIELD_WORDS, Fault, Fields, FrameDirection, LeafVerdict, PortRecord, TableLayer, decide,
-    parse,
+    Class, CtState, Fault, Fields, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord,
+    TableLayer, WORD_FLAGS, Work, decide, parse,
 };
 
 use super::{super::load::Loaded, capture::Frame};
@@ -27,34 +29,65 @@ pub(super) enum By {
 /// A decision and what led to it.
 pub(super) struct Why<'a> {
     pub(super) decision: Decision,
-    /// The frame's class and fields; not if it is no frame at all.
-    pub(super) seen: Option<(Class, Fields)>,
-    /// The rules of each layer that the frame reached.
-    pub(super) layers: Vec<(TableLayer, Vec<Considered<'a>>)>,
+    /// What the frame is; not if it is no frame at all.
+    pub(super) seen: Option<Sight>,
+    /// The layers that the frame reached.
+    pub(super) layers: Vec<Reached<'a>>,
 }
 
-/// What the frames of one call have in common. The table of connections belongs here: frames come
-/// in order, with their times, and `judge` is the only place that hands them to the engine.
+/// A frame as the engine saw it.
+pub(super) struct Sight {
+    /// For a later fragment that of the first one, if it is known.
+    pub(super) class: Class,
+    pub(super) fields: Fields,
+    /// If the tables asked for it.
+    pub(super) connection: Option<CtState>,
+}
+
+/// A layer that a frame reached.
+pub(super) struct Reached<'a> {
+    pub(super) layer: TableLayer,
+    /// The class whose tables decided.
+    pub(super) class: Class,
+    /// The rules that were reached.
+    pub(super) rules: Vec<Considered<'a>>,
+}
+
+/// What the frames of one call have in common: they come in order, with their times, and each one
+/// finds the connections that the ones before have made.
 pub(super) struct Judge<'a> {
     loaded: &'a Loaded,
+    times: bool,
     record: PortRecord,
+    tables: MemoryTables,
+    work: Box<Work>,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(loaded: &'a Loaded) -> Self {
+    /// `times`: whether time passes as the frames say; otherwise it stands still.
+    pub(super) fn new(loaded: &'a Loaded, times: bool) -> Self {
         Self {
             loaded,
+            times,
             record: loaded.prepared.record(),
+            tables: MemoryTables::new(),
+            work: Box::default(),
         }
     }
 
     /// Decides the next frame.
     pub(super) fn judge(&mut self, frame: &Frame, direction: FrameDirection) -> Why<'a> {
         let data = &frame.data[..];
-        let compiled = &self.loaded.prepared.compiled;
-        let mut fields: Fields = [0; FIELD_WORDS];
-        let pages = compiled.image.pages();
-        let verdict = decide(data, direction, &self.record, pages, &mut fields);
+        let image = &self.loaded.prepared.compiled.image;
+        if let Some(time) = frame.time.filter(|_| self.times) {
+            self.advance(time);
+        }
+        let hook = Hook {
+            direction,
+            port: 0,
+            record: &self.record,
+        };
+        let verdict = decide(data, &hook, image.pages(), &self.tables, &mut self.work);
         let by = match verdict.fault {
             Fault::None => By::Entry(verdict.layer, verdict.entry()),
             fault => By::Fault(fault),
@@ -63,41 +96,72 @@ impl<'a> Judge<'a> {
             verdict: verdict.verdict,
             by,
         };
-        // The fields stay as the engine saw them, the connection's state included.
-        let Some(headers) = parse(data, &mut fields.clone()) else {
+        // Only asked whether it is a frame.
+        let Some(headers) = parse(data, &mut self.work.fields.clone()) else {
             return Why {
                 decision,
                 seen: None,
                 layers: Vec::new(),
             };
         };
+        let class = self.class(TableLayer::Inet);
+        Why {
+            decision,
+            seen: Some(Sight {
+                class: class.unwrap_or(headers.class),
+                fields: self.work.fields,
+                connection: self.work.connection(),
+            }),
+            layers: self.layers(direction, by),
+        }
+    }
+
+    /// The class by which a layer saw the last frame.
+    fn class(&self, layer: TableLayer) -> Option<Class> {
+        let image = &self.loaded.prepared.compiled.image;
+        self.work.class(layer, image.words()[WORD_FLAGS])
+    }
+
+    /// Moves the clock to the time of a frame. Captures need not be in order; the clock does not go
+    /// back.
+    fn advance(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.tables.clock.set(time.max(self.tables.clock.get()));
+    }
+
+    /// The layers that the last frame reached.
+    fn layers(&self, direction: FrameDirection, by: By) -> Vec<Reached<'a>> {
+        let compiled = &self.loaded.prepared.compiled;
         let mut layers = Vec::new();
         for layer in [TableLayer::Ethernet, TableLayer::Inet] {
             if matches!(by, By::Entry(last, _) if last < layer) {
                 break;
             }
+            let Some(class) = self.class(layer) else {
+                break;
+            };
             let seen = Seen {
-                class: headers.class,
-                fields: &fields,
+                class,
+                fields: &self.work.fields,
                 slots: &self.record.slots,
                 layer,
                 semantics: self.loaded.semantics,
             };
-            layers.push((layer, trace(&compiled.lists[&(direction, layer)], &seen)));
+            layers.push(Reached {
+                layer,
+                class,
+                rules: trace(&compiled.lists[&(direction, layer)], &seen),
+            });
         }
-        Why {
-            decision,
-            seen: Some((headers.class, fields)),
-            layers,
-        }
+        layers
     }
 }
 
 impl Why<'_> {
     /// What the list of rules says, which must be what the tables made of it say.
     pub(super) fn by_rules(&self) -> Option<Decision> {
-        let (layer, reached) = self.layers.last()?;
-        match reached.last()?.ending {
+        let Reached { layer, rules, .. } = self.layers.last()?;
+        match rules.last()?.ending {
             Ending::Decided(verdict, entry) => Some(Decision {
                 verdict,
                 by: By::Entry(*layer, entry),

@@ -118,21 +118,23 @@ pub fn run(
     } else {
         None
     };
-    let mut judge = Judge::new(&loaded);
+    // The kernel goes by its own clock, and gets all frames at once.
+    let mut judge = Judge::new(&loaded, !args.kernel);
     let mut report = Report::new(&loaded, global.json, out, errors);
     for (index, (direction, frame)) in frames.iter().enumerate() {
         if frame.data.len() < frame.length {
             report.cut_off(index, frame)?;
         }
-        let why = judge.judge(frame, *direction);
         let decision = match from_kernel.as_mut().and_then(Iterator::next) {
-            None => why.decision,
-            Some(Some(decision)) => decision,
+            None => None,
+            Some(Some(decision)) => Some(decision),
             Some(None) => {
                 report.not_run(index, frame.data.len())?;
                 continue;
             }
         };
+        let why = judge.judge(frame, *direction);
+        let decision = decision.unwrap_or(why.decision);
         report.frame(index, *direction, frame, decision, &why)?;
     }
     report.finish()

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io::Write, time::Duration};
 
-use nwfilter_common::{Class, Fault, Field, Fields, FrameDirection, LeafVerdict, TableLayer};
+use nwfilter_common::{Fault, Field, FrameDirection, LeafVerdict, TableLayer};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
         place,
     },
     capture::Frame,
-    judge::{By, Decision, Why},
+    judge::{By, Decision, Sight, Why},
 };
 use crate::compile::{Condition, Considered, Ending, Entry, Known, Seen};
 
@@ -161,21 +161,21 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
             compile::direction(direction),
             frame.data.len()
         );
-        if let Some((class, fields)) = &why.seen {
-            for line in self.fields(*class, fields) {
+        if let Some(sight) = &why.seen {
+            for line in self.fields(sight) {
                 let _ = writeln!(text, "  {line}");
             }
             let slots = &self.loaded.prepared.record().slots;
-            for (layer, reached) in &why.layers {
-                let _ = writeln!(text, "  {} layer", place::layer_title(*layer));
+            for reached in &why.layers {
+                let _ = writeln!(text, "  {} layer", place::layer_title(reached.layer));
                 let seen = Seen {
-                    class: *class,
-                    fields,
+                    class: reached.class,
+                    fields: &sight.fields,
                     slots,
-                    layer: *layer,
+                    layer: reached.layer,
                     semantics: self.loaded.semantics,
                 };
-                for considered in reached {
+                for considered in &reached.rules {
                     self.considered(considered, &seen, &mut text);
                 }
             }
@@ -199,11 +199,11 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
     }
 
     /// The frame in words: what can be tested, and what is missing.
-    fn fields(&self, class: Class, fields: &Fields) -> Vec<String> {
+    fn fields(&self, sight: &Sight) -> Vec<String> {
         let slots = &self.loaded.prepared.record().slots;
         let seen = Seen {
-            class,
-            fields,
+            class: sight.class,
+            fields: &sight.fields,
             slots,
             layer: TableLayer::Inet,
             semantics: self.loaded.semantics,
@@ -212,7 +212,7 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
         let mut missing = Vec::new();
         for field in Field::ALL {
             let is_low_half = matches!(field, Field::Ip6SrcLow | Field::Ip6DstLow);
-            if is_low_half || !is_meaningful(field, fields) {
+            if is_low_half || !is_meaningful(field, sight) {
                 continue;
             }
             match seen.known(field) {
@@ -283,9 +283,12 @@ fn frame_value(seen: &Seen<'_>, field: Field) -> String {
     }
 }
 
-/// ARP addresses are only there if they are of the usual kinds.
-fn is_meaningful(field: Field, fields: &Fields) -> bool {
+/// ARP addresses are only there if they are of the usual kinds, and a connection's state if a rule
+/// asks for it.
+fn is_meaningful(field: Field, sight: &Sight) -> bool {
+    let fields = &sight.fields;
     match field {
+        Field::CtState => sight.connection.is_some(),
         Field::ArpSrcMac | Field::ArpDstMac => fields[Field::ArpMacs.index()] != 0,
         Field::ArpSrcIp | Field::ArpDstIp | Field::ArpGratuitous => {
             fields[Field::ArpIps.index()] != 0

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     compile::{
-        CompileError, Entry,
+        Entry,
         rule::{Condition, FlatRule, Outcome},
         set::ValueSet,
     },
@@ -36,13 +36,6 @@ impl Lowering<'_> {
             else {
                 continue;
             };
-            if states.is_some() {
-                // Nobody writes the field: without a table of connections there is no state.
-                return Err(Stop::Error(CompileError::Unsupported {
-                    origin: instance.origin.clone(),
-                    what: Attr::State,
-                }));
-            }
             let outcome = match instance.action {
                 Action::Accept | Action::Return => LeafVerdict::Accept,
                 Action::Drop => LeafVerdict::Drop,

@@ -4,7 +4,9 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nwfilter_common::{FAULT_COUNTERS, FIELD_WORDS, Fault, FrameDirection, LeafVerdict, decide};
+use nwfilter_common::{
+    FAULT_COUNTERS, Fault, FrameDirection, Hook, LeafVerdict, MemoryTables, Work, decide,
+};
 use nwfilter_ctl::{
     builtin::Flavour,
     kernel::{Change, Datapath, Options},
@@ -166,8 +168,12 @@ impl Backend for Kernel {
             Direction::Out => FrameDirection::Out,
         };
         let pages = prepared.compiled.image.pages();
-        let mut fields = [0; FIELD_WORDS];
-        let verdict = decide(frame, direction, &prepared.record(), pages, &mut fields);
+        let hook = Hook {
+            direction,
+            port: 0,
+            record: &prepared.record(),
+        };
+        let verdict = decide(frame, &hook, pages, &MemoryTables::new(), &mut Work::new());
         let entry = &prepared.compiled.entries[verdict.entry() as usize];
         Ok(Decision {
             passes: verdict.verdict == LeafVerdict::Accept,

@@ -1,0 +1,126 @@
+//! The tables in the memory of a process: for `explain` and for tests. Not for threads.
+
+use core::cell::Cell;
+use std::{cell::RefCell, collections::HashMap, rc::Rc};
+
+use super::{
+    Added, Entry, Key, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds, sweep_verdict,
+};
+use crate::{abi::PortRecord, fragment::Fragment};
+
+/// Connections, fragments and their settings, with a clock that stands still unless it is moved.
+#[derive(Debug, Default)]
+pub struct MemoryTables {
+    /// What [`Tables::now`] says.
+    pub clock: Cell<u64>,
+    /// Seconds, 0 for the default.
+    pub timeouts: Cell<Timeouts>,
+    /// Most connections of all ports; `None` for no limit.
+    pub capacity: Cell<Option<usize>>,
+    connections: RefCell<HashMap<Key, Rc<Cell<Entry>>>>,
+    fragments: RefCell<HashMap<u32, Rc<Fragment>>>,
+    counters: RefCell<HashMap<u32, Tracking>>,
+}
+
+impl MemoryTables {
+    /// Empty tables.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Moves the clock by that many nanoseconds.
+    pub fn pass(&self, nanoseconds: u64) {
+        self.clock.set(self.clock.get() + nanoseconds);
+    }
+
+    /// All connections, dead ones included, in no order.
+    pub fn connections(&self) -> std::vec::Vec<(Key, Entry)> {
+        let connections = self.connections.borrow();
+        connections
+            .iter()
+            .map(|(key, entry)| (*key, entry.get()))
+            .collect()
+    }
+
+    /// Removes dead connections and fragments, as the kernel's sweep does. `record` is that of all
+    /// ports.
+    pub fn sweep(&self, record: &PortRecord) {
+        let now = self.now();
+        self.connections.borrow_mut().retain(|key, entry| {
+            let port = u32::from(key.port);
+            let entries = self.counter(port, TrackingCounter::Entries);
+            let Some(why) = sweep_verdict(&entry.get(), record, entries, now) else {
+                return true;
+            };
+            self.count(port, why);
+            self.add(port, TrackingCounter::Entries, u64::MAX);
+            false
+        });
+        let timeout = self.timeout(super::Timeout::Fragment as usize);
+        self.fragments
+            .borrow_mut()
+            .retain(|_, fragment| !fragment.is_dead(record.since, now, timeout));
+    }
+
+    fn add(&self, port: u32, counter: TrackingCounter, value: u64) {
+        let mut counters = self.counters.borrow_mut();
+        let counter = &mut counters.entry(port).or_default()[counter as usize];
+        *counter = counter.wrapping_add(value);
+    }
+}
+
+impl Tables for MemoryTables {
+    type Connection = Rc<Cell<Entry>>;
+    type Fragment = Rc<Fragment>;
+
+    fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    fn connection(&self, key: &Key) -> Option<Self::Connection> {
+        self.connections.borrow().get(key).cloned()
+    }
+
+    fn add_connection(&self, key: &Key, entry: &Entry) -> Added {
+        let mut connections = self.connections.borrow_mut();
+        if connections.contains_key(key) {
+            return Added::Exists;
+        }
+        if (self.capacity.get()).is_some_and(|capacity| connections.len() >= capacity) {
+            return Added::Full;
+        }
+        connections.insert(*key, Rc::new(Cell::new(*entry)));
+        Added::Stored
+    }
+
+    fn replace_connection(&self, key: &Key, entry: &Entry) -> bool {
+        match self.connections.borrow().get(key) {
+            Some(stored) => {
+                stored.set(*entry);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn fragment(&self, slot: u32) -> Option<Self::Fragment> {
+        self.fragments.borrow().get(&slot).cloned()
+    }
+
+    fn store_fragment(&self, slot: u32, fragment: &Fragment) {
+        self.fragments.borrow_mut().insert(slot, Rc::new(*fragment));
+    }
+
+    fn timeout(&self, which: usize) -> u64 {
+        nanoseconds(self.timeouts.get()[which % super::TIMEOUTS], which)
+    }
+
+    fn counter(&self, port: u32, counter: TrackingCounter) -> u64 {
+        let counters = self.counters.borrow();
+        counters.get(&port).map_or(0, |all| all[counter as usize])
+    }
+
+    fn count(&self, port: u32, counter: TrackingCounter) {
+        self.add(port, counter, 1);
+    }
+}

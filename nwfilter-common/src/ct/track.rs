@@ -1,0 +1,388 @@
+//! Finds a frame's connection before the inet layer, and changes it after the verdict.
+
+use super::{
+    Added, Tables,
+    entry::{Entry, TrackingCounter},
+    icmp::{message, role},
+    key::Ends,
+    quote::quoted,
+    tcp::{self, TcpState, step},
+    timeout::Timeout,
+};
+use crate::{
+    abi::PortRecord,
+    class::{Class, ip_protocol},
+    engine::Pages,
+    field::{CtState, Field, Fields, word},
+    image::FrameDirection,
+    packet::Packet,
+    work::{Work, forget, recall},
+};
+
+/// What a frame does to its connection if it passes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
+pub(crate) struct Pending {
+    /// One of [`action`].
+    action: u64,
+    /// What the connection becomes.
+    entry: Entry,
+}
+
+impl Pending {
+    pub(crate) const fn new() -> Self {
+        Self {
+            action: action::NOTHING,
+            entry: Entry {
+                expires: 0,
+                created: 0,
+                renewed: 0,
+                state: 0,
+                reserved: 0,
+            },
+        }
+    }
+}
+
+mod action {
+    /// Leave all as it is.
+    pub(super) const NOTHING: u64 = 0;
+    /// Store a connection.
+    pub(super) const BEGIN: u64 = 1;
+    /// Store a connection in place of a dead one.
+    pub(super) const REPLACE: u64 = 2;
+    /// Change a connection.
+    pub(super) const ADVANCE: u64 = 3;
+}
+
+/// A connection that was written no longer ago is left alone if only its end moves: a second, in
+/// nanoseconds.
+const COARSE: u64 = 1_000_000_000;
+
+/// UDP with answers lives longer from this age on: two seconds, as in Linux.
+const UDP_STREAM_AGE: u64 = 2_000_000_000;
+
+/// A DHCP request (RFC 2131 section 4.1): from nobody to everybody, from port 68 to port 67.
+const DHCP_REQUEST: Ends = Ends {
+    addresses: [[0, 0], [0, 0xffff_ffff]],
+    ports: [68, 67],
+};
+
+/// The frame, as far as its bytes do not say.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Discriminant of the frame's [`Class`].
+    pub(crate) class: usize,
+    pub(crate) port: u32,
+    pub(crate) direction: FrameDirection,
+    /// [`PortRecord::since`].
+    pub(crate) since: u64,
+    /// Whether a DHCP request opens the way for its answer.
+    pub(crate) dhcp: bool,
+}
+
+/// Writes [`Field::CtState`], and what [`commit`] is to do.
+#[inline(always)]
+pub(crate) fn track<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
+    packet: &P,
+    image: &I,
+    tables: &T,
+    place: Place,
+    work: &mut Work,
+) {
+    work.pending.action = action::NOTHING;
+    let state = classify(packet, image, tables, place, work);
+    if matches!(state, CtState::Invalid) {
+        tables.count(place.port, TrackingCounter::Invalid);
+    }
+    work.fields[Field::CtState.index()] = state as u64;
+    work.fields[word::TRACKED] = 1;
+}
+
+/// Kinds of frames, as distances from the first class of an IP version.
+const TCP: usize = 0;
+const UDP: usize = Class::Ip4Udp as usize - Class::Ip4Tcp as usize;
+const ICMP: usize = Class::Ip4Icmp as usize - Class::Ip4Tcp as usize;
+const PORTS: usize = Class::Ip4Ports as usize - Class::Ip4Tcp as usize;
+const OTHER: usize = Class::Ip4Other as usize - Class::Ip4Tcp as usize;
+
+#[inline(always)]
+fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
+    packet: &P,
+    image: &I,
+    tables: &T,
+    place: Place,
+    work: &mut Work,
+) -> CtState {
+    let Work {
+        fields,
+        key,
+        pending,
+        ..
+    } = work;
+    let v6 = place.class >= Class::Ip6Tcp as usize;
+    let first = if v6 { Class::Ip6Tcp } else { Class::Ip4Tcp };
+    let kind = place.class.wrapping_sub(first as usize);
+    if kind > OTHER {
+        // Cut off, or without an upper-layer protocol.
+        return CtState::Invalid;
+    }
+    let incoming = matches!(place.direction, FrameDirection::In);
+    let ends = ends(fields, v6, kind);
+    key.port = place.port as u16;
+    key.family = if v6 { 6 } else { 4 };
+    key.protocol = fields[Field::IpProtocol.index()] as u8;
+
+    let mut error = false;
+    let side = if kind == ICMP {
+        let (role, request) = message(v6, fields[Field::IcmpType.index()]);
+        match role {
+            role::ERROR => {
+                error = true;
+                let at = recall(&fields[word::TRANSPORT]) as usize + 8;
+                match quoted(packet, image, at, v6, ends.addresses[1], key) {
+                    Some(side) => side,
+                    None => return CtState::Invalid,
+                }
+            }
+            role::REQUEST | role::REPLY => {
+                let side = key.place(&ends, usize::from(role == role::REPLY));
+                let code = fields[Field::IcmpCode.index()] as u16;
+                key.ports = [fields[word::ICMP_ID] as u16, request << 8 | code];
+                side
+            }
+            role::UNTRACKED => return CtState::Untracked,
+            _ => return CtState::Invalid,
+        }
+    } else {
+        key.set_ends(&ends)
+    };
+    let dhcp = || place.dhcp && incoming && kind == UDP && !v6;
+
+    let now = tables.now();
+    let fresh = Entry {
+        expires: now,
+        created: now,
+        renewed: now,
+        state: (side as u32 * Entry::SECOND) | (u32::from(!incoming) * Entry::OUT),
+        reserved: 0,
+    };
+    let (old, todo) = match tables.connection(key) {
+        Some(stored) => {
+            let stored = stored.get();
+            if stored.is_alive(now, place.since) {
+                (stored, action::ADVANCE)
+            } else {
+                (fresh, action::REPLACE)
+            }
+        }
+        None => (fresh, action::BEGIN),
+    };
+    if todo != action::ADVANCE {
+        if error || kind == ICMP && side == 1 {
+            // About no connection, or an answer without a request.
+            return CtState::Invalid;
+        }
+        if dhcp() {
+            let ends = self::ends(fields, v6, kind);
+            let [from, to] = ends.ports;
+            if [to, from] == DHCP_REQUEST.ports {
+                key.place(&DHCP_REQUEST, 0);
+                let asked = tables.connection(key);
+                if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
+                    return CtState::EstablishedReply;
+                }
+                key.set_ends(&ends);
+            }
+        }
+    } else if error {
+        return if side == old.original() {
+            CtState::RelatedReply
+        } else {
+            CtState::RelatedOriginal
+        };
+    }
+
+    let flags = if kind == TCP {
+        Some(fields[Field::TcpFlags.index()])
+    } else {
+        None
+    };
+    // The verifier of Linux 6.1 does not know that this is 0 or 1, so it has to see the mask.
+    let reply = forget(fields, (side ^ old.original()) as u64) as usize & 1;
+    let Some(change) = change(old, fresh, reply, flags) else {
+        return CtState::Invalid;
+    };
+    let mut entry = change.entry;
+    let stored = todo == action::ADVANCE && !change.reopens;
+    let same = stored && entry.state == old.state;
+    let due = change.refreshes && now > old.renewed + COARSE;
+    if !same || due {
+        if dhcp() && self::ends(fields, v6, kind) == DHCP_REQUEST {
+            // Somebody else's request, which must not open the way for an answer to this VM.
+            return CtState::New;
+        }
+        let timeout = if kind == TCP {
+            change.timeout
+        } else {
+            let stream = entry.created + UDP_STREAM_AGE < now;
+            lifetime(key.protocol, entry.is_replied(), stream)
+        };
+        if change.refreshes {
+            entry.expires = now + tables.timeout(forget(fields, timeout as u64) as usize);
+        }
+        entry.renewed = now;
+        pending.entry = entry;
+        pending.action = if change.reopens {
+            action::REPLACE
+        } else {
+            todo
+        };
+    }
+    if reply != 0 && !change.reopens {
+        CtState::EstablishedReply
+    } else if entry.is_replied() {
+        CtState::EstablishedOriginal
+    } else {
+        CtState::New
+    }
+}
+
+/// What a frame makes of a connection.
+struct Change {
+    entry: Entry,
+    /// Whether its end moves.
+    refreshes: bool,
+    /// Index of the new state's timeout, in TCP.
+    timeout: usize,
+    /// Whether it is another connection with the same ends.
+    reopens: bool,
+}
+
+/// `None` if the frame does not belong to the connection. `fresh` is one that begins with the frame,
+/// `flags` are those of TCP.
+#[inline(always)]
+fn change(old: Entry, fresh: Entry, reply: usize, flags: Option<u64>) -> Option<Change> {
+    let mut change = Change {
+        entry: old,
+        refreshes: true,
+        timeout: 0,
+        reopens: false,
+    };
+    if let Some(flags) = flags {
+        match tcp::next(old.state, reply, flags) {
+            step::INVALID => return None,
+            step::IGNORE => change.refreshes = false,
+            step::REOPEN => {
+                change.entry = fresh;
+                change.entry.state |= TcpState::SynSent as u32;
+                change.timeout = Timeout::TcpSynSent as usize;
+                change.reopens = true;
+                return Some(change);
+            }
+            next => {
+                change.entry.state = change.entry.state & !0xff | next as u32;
+                change.timeout = next as usize;
+                if !old.is_replied() && flags & u64::from(tcp::RST) != 0 {
+                    // Refused: over at once.
+                    change.refreshes = false;
+                    change.entry.expires = fresh.created;
+                }
+                if !old.is_replied() && reply == 0 && next == TcpState::Established as u64 {
+                    change.timeout = Timeout::TcpUnacknowledged as usize;
+                }
+            }
+        }
+    }
+    change.entry.state |= reply as u32 * Entry::REPLIED;
+    Some(change)
+}
+
+#[inline(always)]
+fn ends(fields: &Fields, v6: bool, kind: usize) -> Ends {
+    let addresses = if v6 {
+        [
+            [
+                fields[Field::Ip6SrcHigh.index()],
+                fields[Field::Ip6SrcLow.index()],
+            ],
+            [
+                fields[Field::Ip6DstHigh.index()],
+                fields[Field::Ip6DstLow.index()],
+            ],
+        ]
+    } else {
+        [
+            [0, fields[Field::Ip4Src.index()]],
+            [0, fields[Field::Ip4Dst.index()]],
+        ]
+    };
+    let ports = if kind <= PORTS && kind != ICMP {
+        [
+            fields[Field::SrcPort.index()] as u16,
+            fields[Field::DstPort.index()] as u16,
+        ]
+    } else {
+        [0; 2]
+    };
+    Ends { addresses, ports }
+}
+
+/// Index of the timeout of all but TCP.
+#[inline(always)]
+const fn lifetime(protocol: u8, replied: bool, stream: bool) -> usize {
+    let timeout = match protocol {
+        ip_protocol::UDP | ip_protocol::UDPLITE if replied && stream => Timeout::UdpStream,
+        ip_protocol::UDP | ip_protocol::UDPLITE => Timeout::Udp,
+        ip_protocol::ICMP => Timeout::Icmp,
+        ip_protocol::ICMPV6 => Timeout::Icmpv6,
+        ip_protocol::SCTP if replied => Timeout::SctpEstablished,
+        ip_protocol::SCTP => Timeout::Sctp,
+        ip_protocol::DCCP if replied => Timeout::DccpOpen,
+        ip_protocol::DCCP => Timeout::Dccp,
+        _ => Timeout::Generic,
+    };
+    timeout as usize
+}
+
+/// Does what [`track`] has found out. `advance` without `begin` is for a dropped frame that may
+/// change a connection, but not make one.
+#[inline(always)]
+pub(crate) fn commit<T: Tables + ?Sized>(
+    tables: &T,
+    port: u32,
+    record: &PortRecord,
+    work: &Work,
+    begin: bool,
+    advance: bool,
+) {
+    let todo = recall(&work.pending.action);
+    let Work { key, pending, .. } = work;
+    if todo == action::ADVANCE {
+        if advance && let Some(stored) = tables.connection(key) {
+            // Two frames of a connection may do this at the same time on two CPUs: the later one
+            // wins, and the next frame corrects what was lost.
+            stored.set(pending.entry);
+        }
+        return;
+    }
+    if todo == action::NOTHING || !begin {
+        return;
+    }
+    if todo == action::REPLACE && tables.replace_connection(key, &pending.entry) {
+        tables.count(port, TrackingCounter::Created);
+        return;
+    }
+    if tables.counter(port, TrackingCounter::Entries) >= u64::from(record.quota()) {
+        tables.count(port, TrackingCounter::OverQuota);
+        return;
+    }
+    match tables.add_connection(key, &pending.entry) {
+        Added::Stored => {
+            tables.count(port, TrackingCounter::Entries);
+            tables.count(port, TrackingCounter::Created);
+        }
+        Added::Exists => {}
+        Added::Full => tables.count(port, TrackingCounter::TableFull),
+    }
+}

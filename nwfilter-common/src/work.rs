@@ -1,0 +1,81 @@
+//! The engine's memory for one frame. Too large for the kernel's stack, and the verifier follows no
+//! values through it, so that what the engine keeps here does not multiply its work.
+
+use crate::{
+    class::Class,
+    ct::{Key, Pending},
+    field::{CtState, FIELD_WORDS, Field, Fields, word},
+    fragment::Fragment,
+    image::{TableLayer, flag},
+};
+
+/// Memory for one frame at a time; what an earlier frame left in it does not matter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(C)]
+pub struct Work {
+    /// The frame's fields.
+    pub fields: Fields,
+    /// The frame's connection, or the one that an error is about.
+    pub(crate) key: Key,
+    /// What the frame does to its connection if it passes.
+    pub(crate) pending: Pending,
+    /// The packet that the frame is a fragment of.
+    pub(crate) fragment: Fragment,
+}
+
+impl Work {
+    /// Memory that no frame has used yet.
+    pub const fn new() -> Self {
+        Self {
+            fields: [0; FIELD_WORDS],
+            key: Key::new(),
+            pending: Pending::new(),
+            fragment: Fragment::new(),
+        }
+    }
+
+    /// Class by which a layer saw the frame that was decided last, given the image's flags: a later
+    /// fragment may have been seen as the first one. `None` if it was no frame.
+    pub fn class(&self, layer: TableLayer, flags: u32) -> Option<Class> {
+        let lends = match layer {
+            TableLayer::Ethernet => flag::ETHERNET_FRAGMENTS,
+            TableLayer::Inet => flag::INET_FRAGMENTS,
+        };
+        let word = if flags & lends == 0 {
+            word::PARSED
+        } else {
+            word::CLASS
+        };
+        let class = usize::try_from(self.fields[word]).ok()?;
+        Class::ALL.get(class).copied()
+    }
+
+    /// State of the connection of the frame that was decided last; `None` if nobody asked.
+    pub const fn connection(&self) -> Option<CtState> {
+        if self.fields[word::TRACKED] == 0 {
+            return None;
+        }
+        CtState::from_number(self.fields[Field::CtState.index()])
+    }
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Reads a word from memory, even if the compiler knows what was written there.
+#[inline(always)]
+pub(crate) fn recall<T: Copy>(place: &T) -> T {
+    // SAFETY: a reference is valid to read from; volatile only so that it is not optimised away.
+    unsafe { core::ptr::read_volatile(place) }
+}
+
+/// Takes a number through memory, so that the verifier no longer knows which one it is. Otherwise it
+/// would walk all that follows once for each class of frames.
+#[inline(always)]
+pub(crate) fn forget(fields: &mut Fields, value: u64) -> u64 {
+    fields[word::FORGET] = value;
+    recall(&fields[word::FORGET])
+}

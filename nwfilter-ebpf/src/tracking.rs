@@ -1,0 +1,117 @@
+//! The maps of connection tracking, as the engine's tables.
+
+use core::cell::Cell;
+
+use aya_ebpf::{
+    bindings::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST},
+    btf_maps::{Array, HashMap},
+    helpers::bpf_ktime_get_coarse_ns,
+    macros::btf_map,
+};
+use nwfilter_common::{
+    Added, Entry, Fragment, Key, Key4, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS, Tables, Timeouts,
+    Tracking, TrackingCounter, nanoseconds,
+};
+
+use crate::maps::add;
+
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+
+#[btf_map]
+pub(crate) static CONNECTIONS4: HashMap<Key4, Entry, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+pub(crate) static CONNECTIONS6: HashMap<Key, Entry, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+pub(crate) static FRAGMENTS: HashMap<u32, Fragment, MAX_FRAGMENTS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static TIMEOUTS: Array<Timeouts, 1> = Array::new();
+#[btf_map]
+static TRACKING: Array<Tracking, MAX_PORTS> = Array::new();
+
+/// The maps.
+pub(crate) struct Maps;
+
+impl Tables for Maps {
+    type Connection = &'static Cell<Entry>;
+    type Fragment = &'static Fragment;
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper takes nothing and reads a clock.
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn connection(&self, key: &Key) -> Option<Self::Connection> {
+        let entry = if key.family == 4 {
+            CONNECTIONS4.get_ptr_mut(Key4::from(key))?
+        } else {
+            CONNECTIONS6.get_ptr_mut(key)?
+        };
+        // SAFETY: a cell has the layout of what is in it. Elements stay mapped while a program runs;
+        // one that is removed at the same time may be another connection's already, so entries are
+        // used right after they were found, and removed long after they are dead.
+        Some(unsafe { &*entry.cast::<Cell<Entry>>() })
+    }
+
+    #[inline(always)]
+    fn add_connection(&self, key: &Key, entry: &Entry) -> Added {
+        const EXISTS: i32 = -17;
+        match store(key, entry, BPF_NOEXIST) {
+            Ok(()) => Added::Stored,
+            Err(EXISTS) => Added::Exists,
+            Err(_) => Added::Full,
+        }
+    }
+
+    #[inline(always)]
+    fn replace_connection(&self, key: &Key, entry: &Entry) -> bool {
+        store(key, entry, BPF_EXIST).is_ok()
+    }
+
+    #[inline(always)]
+    fn fragment(&self, slot: u32) -> Option<Self::Fragment> {
+        // SAFETY: as for connections.
+        unsafe { FRAGMENTS.get(&slot) }
+    }
+
+    #[inline(always)]
+    fn store_fragment(&self, slot: u32, fragment: &Fragment) {
+        // Without room the later fragments are dropped.
+        let _ = FRAGMENTS.insert(&slot, fragment, 0);
+    }
+
+    #[inline(always)]
+    fn timeout(&self, which: usize) -> u64 {
+        let seconds = TIMEOUTS.get(0).map_or(0, |all| all[which % all.len()]);
+        nanoseconds(seconds, which)
+    }
+
+    #[inline(always)]
+    fn counter(&self, port: u32, counter: TrackingCounter) -> u64 {
+        TRACKING.get(port).map_or(0, |all| all[counter as usize])
+    }
+
+    #[inline(always)]
+    fn count(&self, port: u32, counter: TrackingCounter) {
+        change(port, counter, 1);
+    }
+}
+
+#[inline(always)]
+fn store(key: &Key, entry: &Entry, flags: u32) -> Result<(), i32> {
+    if key.family == 4 {
+        CONNECTIONS4.insert(Key4::from(key), entry, u64::from(flags))
+    } else {
+        CONNECTIONS6.insert(key, entry, u64::from(flags))
+    }
+}
+
+/// Adds to a counter of a port.
+#[inline(always)]
+pub(crate) fn change(port: u32, counter: TrackingCounter, value: u64) {
+    if let Some(all) = TRACKING.get_ptr_mut(port) {
+        // SAFETY: the index is in range, and arrays live as long as the program.
+        unsafe { add((&raw mut (*all)[counter as usize]).cast(), value) };
+    }
+}
