@@ -16,6 +16,10 @@ pub struct Prepared {
     pub resolved: Resolved,
     /// The tables.
     pub compiled: Compiled,
+    /// What the VM's addresses are learned from: flags of [`PortRecord::LEARN`].
+    pub learn: u32,
+    /// Whether the tables are those of the filter for learning, in place of the rules.
+    pub learning: bool,
 }
 
 /// Why a binding cannot be enforced.
@@ -41,10 +45,20 @@ pub fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let resolved = resolve(binding, filters, semantics)?;
     let compiled = compile(&resolved.instances, semantics)?;
-    Ok(Prepared { resolved, compiled })
+    Ok(Prepared::new(resolved, compiled))
 }
 
 impl Prepared {
+    /// With nothing to learn.
+    pub(crate) const fn new(resolved: Resolved, compiled: Compiled) -> Self {
+        Self {
+            resolved,
+            compiled,
+            learn: 0,
+            learning: false,
+        }
+    }
+
     /// What to tell the datapath to enforce this on a port.
     pub fn bind<'a>(&'a self, port: &'a str) -> Bind<'a> {
         Bind {
@@ -52,6 +66,7 @@ impl Prepared {
             image: Some(&self.compiled.image),
             slots: &self.compiled.slots,
             entries: self.compiled.entries.len() as u32,
+            learn: self.learn,
         }
     }
 

@@ -71,6 +71,7 @@ const fn closed(port: &str) -> Bind<'_> {
         image: None,
         slots: &[],
         entries: 0,
+        learn: 0,
     }
 }
 

@@ -21,7 +21,7 @@ use nwfilter_common::{
 };
 
 use super::{
-    AttachMode, DropEvents, KernelError, Run,
+    AttachMode, DropEvents, KernelError, LearnEvents, Run,
     attach::{self, Attachment},
     connections::{self, Connection, Connections},
     object, sys,
@@ -62,6 +62,8 @@ pub struct Bind<'a> {
     pub slots: &'a [Slot],
     /// Number of entries of the tables.
     pub entries: u32,
+    /// What the VM's addresses are learned from: flags of [`PortRecord::LEARN`].
+    pub learn: u32,
 }
 
 /// A bound port.
@@ -227,6 +229,7 @@ impl Datapath {
             image,
             slots,
             entries,
+            learn,
         } = *bind;
         let ifindex = sys::ifindex(port).ok_or_else(|| KernelError::NoDevice {
             port: port.to_owned(),
@@ -269,11 +272,12 @@ impl Datapath {
             image: image_number,
             counters,
             entries,
-            flags: if image.is_some() {
-                PortRecord::READY
-            } else {
-                0
-            },
+            flags: learn & PortRecord::LEARN
+                | if image.is_some() {
+                    PortRecord::READY
+                } else {
+                    0
+                },
             quota: self.options.quota,
             since: known.map_or_else(connections::now, |known| known.record.since),
             ..PortRecord::default()
@@ -470,7 +474,17 @@ impl Datapath {
     pub fn events(&mut self) -> Result<DropEvents, KernelError> {
         let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::EVENTS)?;
         self.tables.set_global(Global::Events, 1)?;
-        Ok(DropEvents(ring))
+        Ok(DropEvents::new(ring))
+    }
+
+    /// Frames from which something may be learned; also those that came while nobody was here.
+    ///
+    /// # Errors
+    ///
+    /// When the ring buffer cannot be opened, or has been taken before.
+    pub fn learning(&mut self) -> Result<LearnEvents, KernelError> {
+        let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::LEARNING)?;
+        Ok(LearnEvents::new(ring))
     }
 
     /// Turns reports of drops on or off.
@@ -521,6 +535,15 @@ impl Datapath {
     /// When the map cannot be read.
     pub fn lost_events(&self) -> Result<u64, KernelError> {
         self.tables.global(Global::LostEvents)
+    }
+
+    /// Frames to learn from that were lost because nobody read them in time, or were too many.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn lost_learning(&self) -> Result<u64, KernelError> {
+        self.tables.global(Global::LostLearning)
     }
 
     /// Runs the program on a frame as if it had come to a port (`BPF_PROG_TEST_RUN`), `repeat`

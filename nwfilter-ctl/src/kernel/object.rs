@@ -12,7 +12,7 @@ use super::KernelError;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 15] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -20,6 +20,8 @@ const MAPS: [&str; 13] = [
     names::PAGES,
     names::COUNTERS,
     names::EVENTS,
+    names::LEARNING,
+    names::LEARN_LIMITS,
     names::SCRATCH,
     names::CONNECTIONS4,
     names::CONNECTIONS6,

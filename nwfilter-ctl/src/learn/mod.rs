@@ -4,9 +4,11 @@
 
 mod dhcp;
 mod dhcp6;
+mod filter;
 mod learner;
 mod mode;
 mod observation;
+mod prepare;
 
 #[cfg(test)]
 mod tests;
@@ -16,3 +18,4 @@ pub use dhcp6::{Kind6, Message6, Offered};
 pub use learner::{Learner, Lease, MAX_ADDRESSES, Outcome, Source};
 pub use mode::{Mode, ModeError, Modes};
 pub use observation::{Observation, observe};
+pub use prepare::{LearningError, prepare_learning};

@@ -14,18 +14,23 @@ const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const A6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 const LINK: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 9);
 
-fn ethernet(destination: MacAddr, source: MacAddr, kind: u16, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ethernet(
+    destination: MacAddr,
+    source: MacAddr,
+    kind: u16,
+    payload: &[u8],
+) -> Vec<u8> {
     let header = [&destination.0[..], &source.0, &kind.to_be_bytes()].concat();
     [&header, payload].concat()
 }
 
-fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
+pub(super) fn udp(ports: (u16, u16), payload: &[u8]) -> Vec<u8> {
     let length = 8 + payload.len() as u16;
     let header = [ports.0, ports.1, length, 0].map(u16::to_be_bytes).concat();
     [&header, payload].concat()
 }
 
-fn ipv4(source: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ipv4(source: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     let total = (20 + payload.len() as u16).to_be_bytes();
     let mut header = vec![0x45, 0, total[0], total[1], 0, 0, 0, 0, 64, protocol, 0, 0];
     header.extend(source.octets());
@@ -33,7 +38,7 @@ fn ipv4(source: Ipv4Addr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     [&header, payload].concat()
 }
 
-fn ipv6(source: Ipv6Addr, next: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn ipv6(source: Ipv6Addr, next: u8, hops: u8, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u16).to_be_bytes();
     let mut header = vec![0x60, 0, 0, 0, length[0], length[1], next, hops];
     header.extend(source.octets());

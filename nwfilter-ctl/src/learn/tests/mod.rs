@@ -4,6 +4,7 @@
 mod frames;
 mod learner;
 mod oracle;
+mod prepare;
 
 use std::net::Ipv4Addr;
 
