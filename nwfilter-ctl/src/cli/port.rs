@@ -55,6 +55,16 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
         return Ok(Outcome::Done);
     }
     binding::print(std::slice::from_ref(&info.binding), out)?;
+    for address in &info.binding.addresses {
+        let server = address.server.as_ref();
+        let from = server.map_or_else(String::new, |server| format!(" from {server}"));
+        let until = match address.expires {
+            Some(seconds) => format!(", {seconds} s left"),
+            None => String::new(),
+        };
+        let source = address.source.as_str();
+        writeln!(out, "address {} ({source}{from}{until})", address.address)?;
+    }
     writeln!(out, "\nsemantics: {}\n", info.semantics)?;
     let rows = info.rules.iter().map(|rule| {
         vec![
@@ -130,6 +140,7 @@ pub fn monitor(
 pub fn status(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
     let status: Status = client::call(global, &Call::Status)?;
     let good = status.filters.is_empty()
+        && status.leases.is_empty()
         && status
             .bindings
             .iter()
@@ -143,10 +154,17 @@ pub fn status(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError
             let problem = filter.problem.as_deref().unwrap_or_default();
             writeln!(out, "filter {}: {problem}", filter.name)?;
         }
+        for problem in &status.leases {
+            writeln!(out, "leases {problem}")?;
+        }
         let verdict = if good { "as desired" } else { "not as desired" };
         writeln!(out, "\ndaemon {}: {verdict}", status.daemon)?;
         if status.lost_events > 0 {
             writeln!(out, "{} drop events lost", status.lost_events)?;
+        }
+        if status.lost_learning > 0 {
+            let lost = status.lost_learning;
+            writeln!(out, "{lost} frames to learn from lost")?;
         }
     }
     Ok(if good {

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     format::format_binding,
     kernel::{self, Change},
+    learn::{Learner, prepare_learning},
     model::Binding,
     parse::parse_binding,
-    prepare::prepare,
 };
 
 impl Control {
@@ -34,7 +34,9 @@ impl Control {
             let message = format!("{port} has a binding already");
             return Err(ApiError::new(ErrorKind::Exists, message));
         }
-        let prepared = prepare(&binding, &self.filters, self.config.semantics)
+        let learner = self.learner(&binding);
+        let addresses: Vec<_> = learner.iter().flat_map(Learner::addresses).collect();
+        let prepared = prepare_learning(&binding, &self.filters, self.config.semantics, &addresses)
             .map_err(|error| ApiError::new(ErrorKind::Invalid, chain(&error)))?;
         let before = before.map(|bound| bound.binding.clone());
         self.files
@@ -53,6 +55,7 @@ impl Control {
             binding: Ok(binding),
             prepared: Some(prepared),
             problem: None,
+            learner,
         };
         self.bindings.insert(port.clone(), bound);
         self.binding_info(&port)
@@ -78,7 +81,9 @@ impl Control {
         self.files
             .remove(port)
             .map_err(|error| storage(port, &error))?;
-        self.bindings.remove(port);
+        if let Some(bound) = self.bindings.remove(port) {
+            self.forget(&bound);
+        }
         self.datapath
             .apply(&[Change::Unbind(port)])
             .map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?;
@@ -124,6 +129,7 @@ impl Control {
                 match (&bound.problem, &bound.prepared) {
                     (_, None) => State::Closed,
                     (Some(_), Some(_)) => State::Outdated,
+                    (None, Some(prepared)) if prepared.learning => State::Learning,
                     (None, Some(_)) => State::Enforced,
                 }
             }
@@ -136,6 +142,7 @@ impl Control {
             mac: binding.map(|binding| binding.mac.to_string()),
             state,
             problem: bound.problem.clone(),
+            addresses: bound.learned(),
         }
     }
 }

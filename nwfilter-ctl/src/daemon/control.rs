@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 
 use tracing::{debug, error, info, warn};
 
-use super::{Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters};
+use super::{
+    Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters, leases::LeaseFiles,
+};
 use crate::{
     kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Options},
+    learn::{Learner, prepare_learning},
     model::{Binding, Semantics},
-    prepare::{Prepared, prepare},
+    prepare::Prepared,
 };
 
 /// A port that is to be filtered.
@@ -21,6 +24,8 @@ pub(super) struct Bound {
     pub(super) prepared: Option<Prepared>,
     /// Why it is not what the binding asks for.
     pub(super) problem: Option<String>,
+    /// What is known of the VM's addresses.
+    pub(super) learner: Option<Learner>,
 }
 
 impl Bound {
@@ -29,13 +34,15 @@ impl Bound {
             binding,
             prepared: None,
             problem: None,
+            learner: None,
         }
     }
 
     /// Makes the tables anew. If there are none, those that were made before go on.
-    fn prepare(&mut self, filters: &Filters, semantics: Semantics) {
+    pub(super) fn prepare(&mut self, filters: &Filters, semantics: Semantics) {
         let prepared = match &self.binding {
-            Ok(binding) => prepare(binding, filters, semantics).map_err(|error| chain(&error)),
+            Ok(binding) => prepare_learning(binding, filters, semantics, &self.addresses())
+                .map_err(|error| chain(&error)),
             Err(error) => Err(error.clone()),
         };
         match prepared {
@@ -82,6 +89,7 @@ pub(super) struct Control {
     pub(super) filters: Filters,
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
+    pub(super) leases: LeaseFiles,
 }
 
 impl Control {
@@ -93,6 +101,8 @@ impl Control {
         let loaded = files
             .load()
             .map_err(DaemonError::file("read", config.bindings_dir()))?;
+        let leases = LeaseFiles::load(config.leases_dir())
+            .map_err(DaemonError::file("read", config.leases_dir()))?;
         let datapath = Datapath::open(Options {
             pins: Some(config.pin_dir.clone()),
             attach: AttachMode::Auto,
@@ -104,11 +114,13 @@ impl Control {
             datapath,
             filters,
             files,
+            leases,
             bindings: loaded
                 .into_iter()
                 .map(|(port, binding)| (port, Bound::new(binding)))
                 .collect(),
         };
+        control.remember();
         control.prepare_all();
         control.release_unwanted();
         let ports: Vec<String> = control.bindings.keys().cloned().collect();

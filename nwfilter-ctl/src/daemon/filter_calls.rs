@@ -17,9 +17,10 @@ use crate::{
     diag::{Diagnostic, SourceFile},
     format::format_filter,
     kernel::{self, Change},
+    learn::prepare_learning,
     model::Filter,
     parse::parse_filter,
-    prepare::{Prepared, prepare},
+    prepare::Prepared,
     resolve::LoadedFilter,
 };
 
@@ -184,7 +185,8 @@ impl Control {
             if !bound.uses(name) && bound.problem.is_none() {
                 continue;
             }
-            match prepare(binding, filters, self.config.semantics) {
+            let addresses = bound.addresses();
+            match prepare_learning(binding, filters, self.config.semantics, &addresses) {
                 Ok(prepared) => rebuilt.push((port.clone(), prepared)),
                 Err(_) if bound.problem.is_some() => {}
                 Err(error) => {

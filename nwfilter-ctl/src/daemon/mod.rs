@@ -16,6 +16,8 @@ mod event;
 mod file;
 mod filter_calls;
 mod filters;
+mod learning;
+mod leases;
 mod links;
 mod monitor;
 mod server;
@@ -63,9 +65,10 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let mut control = Control::start(config)?;
     server::listen(&control.config.socket, requests)?;
     let mut monitors = Monitors::default();
+    events.add_learning(control.datapath.learning()?)?;
     ready(&control);
     loop {
-        match events.next().await {
+        match events.next(control.until_expiry()).await {
             Event::Stop(signal) => {
                 info!("{signal}: stopping; all filters stay in force");
                 notify(&[sd_notify::NotifyState::Stopping]);
@@ -79,6 +82,8 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                     error!("cannot remove dead connections: {}", chain(&error));
                 }
             }
+            Event::Expiry => control.expire_leases(),
+            Event::Learning(frames) => control.learn(&frames),
             Event::Links(changes) => control.links_changed(&changes),
             Event::Request(Request { call, answer }) => {
                 let result = match call {

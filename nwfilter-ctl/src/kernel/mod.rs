@@ -23,7 +23,7 @@ pub use self::{
     connections::Connection,
     datapath::{Bind, Change, Datapath, Options, PortState},
     error::KernelError,
-    events::{DropEvents, LearnEvents},
+    events::{DropEvents, LearnEvents, Ring},
     object::Run,
     sys::{ifindex, ifname},
 };
