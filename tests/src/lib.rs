@@ -7,6 +7,7 @@ pub mod frame;
 pub mod generate;
 pub mod judge;
 pub mod judges;
+pub mod learning;
 pub mod need;
 pub mod net;
 pub mod peer;
