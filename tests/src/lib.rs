@@ -3,6 +3,7 @@
 
 pub mod bind;
 pub mod daemon;
+pub mod dhcp;
 pub mod frame;
 pub mod generate;
 pub mod judge;
