@@ -121,6 +121,9 @@ pub struct PortRecord {
     /// Connections and fragments from before count no more: when the port was made, or when its
     /// connections were last flushed. `CLOCK_MONOTONIC`, nanoseconds.
     pub since: u64,
+    /// The VM's hardware address, from which or for which frames must be to learn from them: as
+    /// [`crate::MacAddr::to_u64`]. Decides no frame.
+    pub mac: u64,
     /// Addresses of the VM, as the image numbers them.
     pub slots: [Slot; SLOTS],
 }
@@ -274,7 +277,7 @@ mod user {
 
 const _: () = {
     assert!(MAX_PORTS.is_power_of_two());
-    assert!(size_of::<PortRecord>() == 32 + SLOTS * 16);
+    assert!(size_of::<PortRecord>() == 40 + SLOTS * 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);
 };

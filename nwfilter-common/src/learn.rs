@@ -5,6 +5,7 @@ use crate::{
     abi::PortRecord,
     class::{ethertype, ip_protocol},
     image::FrameDirection,
+    mac::MacAddr,
     packet::Packet,
 };
 
@@ -53,49 +54,72 @@ impl LearnEvent {
     }
 }
 
-/// Whether something may be learned from a frame, on a port with these flags
-/// ([`PortRecord::LEARN`]). Lets through too much
-/// rather than too little: userspace looks closely.
+/// Whether something may be learned from a frame of a port. Lets through too much rather than too
+/// little, for userspace looks closely; but of what is said to all, only what is said to this VM.
 #[inline(always)]
-pub fn is_wanted<P: Packet + ?Sized>(packet: &P, direction: FrameDirection, flags: u32) -> bool {
+pub fn is_wanted<P: Packet + ?Sized>(
+    packet: &P,
+    direction: FrameDirection,
+    record: &PortRecord,
+) -> bool {
+    let (flags, out) = (record.flags, matches!(direction, FrameDirection::Out));
     if packet.tag().is_some() {
         return false;
     }
     let Some(kind) = packet.read::<2>(12) else {
         return false;
     };
-    let out = matches!(direction, FrameDirection::Out);
     match u16::from_be_bytes(kind) {
-        ethertype::ARP => out && flags & PortRecord::LEARN_USED != 0,
-        ethertype::IPV4 => {
-            (out && flags & PortRecord::LEARN_USED != 0)
-                || (flags & PortRecord::LEARN_DHCP != 0 && is_dhcp(packet, direction))
+        ethertype::ARP => {
+            out && flags & PortRecord::LEARN_USED != 0 && is_mac(packet.read(6), record)
         }
-        ethertype::IPV6 => match packet.read::<1>(20) {
-            Some([ip_protocol::UDP]) => {
-                flags & PortRecord::LEARN_DHCP6 != 0 && has_ports(packet, 54, direction, 546, 547)
+        ethertype::IPV4 if out && flags & PortRecord::LEARN_USED != 0 => {
+            is_mac(packet.read(6), record)
+        }
+        ethertype::IPV4 => {
+            flags & PortRecord::LEARN_DHCP != 0 && is_dhcp(packet, direction, record)
+        }
+        ethertype::IPV6 => {
+            let mine = is_mac(packet.read(if out { 6 } else { 0 }), record);
+            mine && match packet.read::<1>(20) {
+                Some([ip_protocol::UDP]) => {
+                    flags & PortRecord::LEARN_DHCP6 != 0
+                        && has_ports(packet, 54, direction, 546, 547)
+                }
+                Some([ip_protocol::ICMPV6]) => {
+                    // Neighbour solicitations and advertisements.
+                    let kind = packet.read::<1>(54);
+                    out && flags & PortRecord::LEARN_CLAIMED != 0
+                        && matches!(kind, Some([135 | 136]))
+                }
+                _ => false,
             }
-            Some([ip_protocol::ICMPV6]) => {
-                // Neighbour solicitations and advertisements.
-                out && flags & PortRecord::LEARN_CLAIMED != 0
-                    && matches!(packet.read::<1>(54), Some([135 | 136]))
-            }
-            _ => false,
-        },
+        }
         _ => false,
     }
 }
 
+/// A message of the VM's, going either way.
 #[inline(always)]
-fn is_dhcp<P: Packet + ?Sized>(packet: &P, direction: FrameDirection) -> bool {
+fn is_dhcp<P: Packet + ?Sized>(packet: &P, direction: FrameDirection, record: &PortRecord) -> bool {
+    /// Of the client's hardware address, behind the UDP header's.
+    const CLIENT: usize = 8 + 28;
     if packet.read::<1>(23) != Some([ip_protocol::UDP]) {
         return false;
     }
     let Some([head]) = packet.read::<1>(14) else {
         return false;
     };
-    let length = usize::from(head & 15) * 4;
-    has_ports(packet, 14 + length, direction, 68, 67)
+    let udp = 14 + usize::from(head & 15) * 4;
+    has_ports(packet, udp, direction, 68, 67) && is_mac(packet.read_far(udp + CLIENT), record)
+}
+
+#[inline(always)]
+fn is_mac(bytes: Option<[u8; 6]>, record: &PortRecord) -> bool {
+    match bytes {
+        Some(bytes) => MacAddr(bytes).to_u64() == record.mac,
+        None => false,
+    }
 }
 
 #[inline(always)]
@@ -144,8 +168,11 @@ mod tests {
 
     use FrameDirection::{In, Out};
 
+    const VM: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
+
+    /// From the VM or to it.
     fn frame(kind: u16, rest: &[u8]) -> Vec<u8> {
-        let mut frame = Vec::from([0; 12]);
+        let mut frame = Vec::from([VM, VM].as_flattened());
         frame.extend(kind.to_be_bytes());
         frame.extend(rest);
         frame
@@ -157,6 +184,8 @@ mod tests {
         packet[0] = 0x40 | words;
         packet[9] = protocol;
         packet.extend(ports.map(u16::to_be_bytes).as_flattened());
+        packet.extend([0; 4 + 28]);
+        packet.extend(VM);
         frame(ethertype::IPV4, &packet)
     }
 
@@ -169,45 +198,38 @@ mod tests {
     }
 
     fn wanted(frame: &[u8], flags: u32) -> [bool; 2] {
-        [In, Out].map(|direction| is_wanted(frame, direction, flags))
+        let record = PortRecord {
+            flags,
+            mac: MacAddr(VM).to_u64(),
+            ..PortRecord::default()
+        };
+        [In, Out].map(|direction| is_wanted(frame, direction, &record))
     }
 
     #[test]
     fn each_flag_wants_its_own_frames() {
-        let icmp6 = |kind| ipv6(ip_protocol::ICMPV6, &[kind, 0, 0, 0]);
-        let udp6 =
-            |ports: [u16; 2]| ipv6(ip_protocol::UDP, ports.map(u16::to_be_bytes).as_flattened());
-        let udp = |ports| ipv4(5, ip_protocol::UDP, ports);
+        use ip_protocol::{ICMPV6, TCP, UDP};
+        const DHCP: u32 = PortRecord::LEARN_DHCP;
+        const USED: u32 = PortRecord::LEARN_USED;
+        const DHCP6: u32 = PortRecord::LEARN_DHCP6;
+        const CLAIMED: u32 = PortRecord::LEARN_CLAIMED;
+        let icmp6 = |kind| ipv6(ICMPV6, &[kind, 0, 0, 0]);
+        let udp6 = |ports: [u16; 2]| ipv6(UDP, ports.map(u16::to_be_bytes).as_flattened());
+        let udp = |ports| ipv4(5, UDP, ports);
         let cases: [(Vec<u8>, u32, [bool; 2]); 14] = [
-            (udp([67, 68]), PortRecord::LEARN_DHCP, [true, false]),
-            (udp([68, 67]), PortRecord::LEARN_DHCP, [false, true]),
-            (
-                ipv4(15, ip_protocol::UDP, [67, 68]),
-                PortRecord::LEARN_DHCP,
-                [true, false],
-            ),
-            (udp([67, 67]), PortRecord::LEARN_DHCP, [false, false]),
-            (
-                ipv4(5, ip_protocol::TCP, [68, 67]),
-                PortRecord::LEARN_DHCP,
-                [false, false],
-            ),
-            (
-                ipv4(5, ip_protocol::TCP, [1, 2]),
-                PortRecord::LEARN_USED,
-                [false, true],
-            ),
-            (
-                frame(ethertype::ARP, &[]),
-                PortRecord::LEARN_USED,
-                [false, true],
-            ),
-            (udp6([547, 546]), PortRecord::LEARN_DHCP6, [true, false]),
-            (udp6([546, 547]), PortRecord::LEARN_DHCP6, [false, true]),
-            (udp6([67, 68]), PortRecord::LEARN_DHCP6, [false, false]),
-            (icmp6(135), PortRecord::LEARN_CLAIMED, [false, true]),
-            (icmp6(136), PortRecord::LEARN_CLAIMED, [false, true]),
-            (icmp6(134), PortRecord::LEARN_CLAIMED, [false, false]),
+            (udp([67, 68]), DHCP, [true, false]),
+            (udp([68, 67]), DHCP, [false, true]),
+            (ipv4(15, UDP, [67, 68]), DHCP, [true, false]),
+            (udp([67, 67]), DHCP, [false, false]),
+            (ipv4(5, TCP, [68, 67]), DHCP, [false, false]),
+            (ipv4(5, TCP, [1, 2]), USED, [false, true]),
+            (frame(ethertype::ARP, &[]), USED, [false, true]),
+            (udp6([547, 546]), DHCP6, [true, false]),
+            (udp6([546, 547]), DHCP6, [false, true]),
+            (udp6([67, 68]), DHCP6, [false, false]),
+            (icmp6(135), CLAIMED, [false, true]),
+            (icmp6(136), CLAIMED, [false, true]),
+            (icmp6(134), CLAIMED, [false, false]),
             (
                 frame(ethertype::VLAN, &[0; 40]),
                 PortRecord::LEARN,
@@ -216,8 +238,31 @@ mod tests {
         ];
         for (number, (frame, flag, expected)) in cases.iter().enumerate() {
             assert_eq!(wanted(frame, *flag), *expected, "case {number}");
-            assert_eq!(wanted(frame, 0), [false; 2], "case {number}");
-            assert_eq!(wanted(frame, !flag & !PortRecord::LEARN), [false; 2]);
+            assert_eq!(wanted(frame, !PortRecord::LEARN), [false; 2]);
+        }
+    }
+
+    #[test]
+    fn only_what_is_the_vms_is_wanted() {
+        // Every byte of an address that must be the VM's, and the flag and direction for which.
+        let answer = ipv4(5, ip_protocol::UDP, [67, 68]);
+        let client = 14 + 20 + 8 + 28;
+        let arp = frame(ethertype::ARP, &[]);
+        let claim = ipv6(ip_protocol::ICMPV6, &[135]);
+        let reply = ipv6(ip_protocol::UDP, &[2, 35, 2, 34]);
+        for (frame, at, flag) in [
+            (answer, client, PortRecord::LEARN_DHCP),
+            (ipv4(5, 6, [1, 2]), 6, PortRecord::LEARN_USED),
+            (arp, 6, PortRecord::LEARN_USED),
+            (claim, 6, PortRecord::LEARN_CLAIMED),
+            (reply, 0, PortRecord::LEARN_DHCP6),
+        ] {
+            assert!(wanted(&frame, flag).contains(&true));
+            for at in at..at + 6 {
+                let mut other = frame.clone();
+                other[at] ^= 1;
+                assert_eq!(wanted(&other, flag), [false; 2], "{flag:#x}, byte {at}");
+            }
         }
     }
 

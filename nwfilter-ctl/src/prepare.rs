@@ -1,10 +1,10 @@
 //! The pure half of the way of the data in one step: from a binding to tables ready to install.
 
-use nwfilter_common::{PortRecord, SLOTS};
+use nwfilter_common::{MacAddr, PortRecord, SLOTS};
 
 use crate::{
     compile::{CompileError, Compiled, compile},
-    kernel::Bind,
+    kernel::{Bind, Learn},
     model::{Binding, Semantics},
     resolve::{FilterSource, ResolveError, Resolved, resolve},
 };
@@ -16,8 +16,8 @@ pub struct Prepared {
     pub resolved: Resolved,
     /// The tables.
     pub compiled: Compiled,
-    /// What the VM's addresses are learned from: flags of [`PortRecord::LEARN`].
-    pub learn: u32,
+    /// What the VM's addresses are learned from.
+    pub learn: Learn,
     /// Whether the tables are those of the filter for learning, in place of the rules.
     pub learning: bool,
 }
@@ -54,7 +54,10 @@ impl Prepared {
         Self {
             resolved,
             compiled,
-            learn: 0,
+            learn: Learn {
+                flags: 0,
+                mac: MacAddr([0; 6]),
+            },
             learning: false,
         }
     }

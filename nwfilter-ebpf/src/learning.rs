@@ -4,7 +4,7 @@
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
-use nwfilter_common::{FrameDirection, admit, is_wanted};
+use nwfilter_common::{FrameDirection, PortRecord, admit, is_wanted};
 
 use crate::{maps, packet::SkBuff};
 
@@ -14,10 +14,10 @@ pub(crate) fn offer(
     packet: &SkBuff<'_>,
     ifindex: u32,
     port: u32,
-    flags: u32,
+    record: &PortRecord,
     direction: FrameDirection,
 ) {
-    if !is_wanted(packet, direction, flags) {
+    if !is_wanted(packet, direction, record) {
         return;
     }
     // SAFETY: no argument, no effect.

@@ -62,7 +62,7 @@ fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
         }
         if matches!(verdict.verdict, LeafVerdict::Accept) {
             if record.flags & PortRecord::LEARN != 0 {
-                learning::offer(&packet, ifindex, number, record.flags, direction);
+                learning::offer(&packet, ifindex, number, record, direction);
             }
             // Not TC_ACT_OK: programs after this one shall see the frame too.
             return TC_ACT_UNSPEC;

@@ -57,7 +57,9 @@ impl Control {
             problem: None,
             learner,
         };
-        self.bindings.insert(port.clone(), bound);
+        if let Some(before) = self.bindings.insert(port.clone(), bound) {
+            self.forget(&before);
+        }
         self.binding_info(&port)
     }
 

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 
+use nwfilter_common::MacAddr;
 use tracing::{debug, error, info, warn};
 
 use super::{
     Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters, leases::LeaseFiles,
 };
 use crate::{
-    kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Options},
+    kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Learn, Options},
     learn::{Learner, prepare_learning},
     model::{Binding, Semantics},
     prepare::Prepared,
@@ -78,7 +79,10 @@ const fn closed(port: &str) -> Bind<'_> {
         image: None,
         slots: &[],
         entries: 0,
-        learn: 0,
+        learn: Learn {
+            flags: 0,
+            mac: MacAddr([0; 6]),
+        },
     }
 }
 

@@ -40,6 +40,7 @@ impl Control {
             Some(learner) if same_vm => learner.leases(),
             _ => self.leases.get(key),
         };
+        // What another port's VM was seen to use may be outdated.
         let kept = |lease: &&Lease| same_vm || matches!(lease.source, Source::Dhcp { .. });
         Some(Learner::new(
             modes,
@@ -61,16 +62,20 @@ impl Control {
         self.leases.tidy(now());
     }
 
-    /// What was learned from traffic counts as long as the binding; leases count longer.
-    pub(super) fn forget(&mut self, bound: &Bound) {
-        let (Ok(binding), Some(learner)) = (&bound.binding, &bound.learner) else {
+    /// What was learned from traffic counts as long as the VM is bound; leases count longer.
+    pub(super) fn forget(&mut self, before: &Bound) {
+        let key = |bound: &Bound| bound.binding.as_ref().ok().map(Key::of);
+        let (Some(gone), Some(learner)) = (key(before), &before.learner) else {
             return;
         };
+        if self.bindings.values().any(|bound| key(bound) == Some(gone)) {
+            return;
+        }
         let leases = learner.leases().iter().copied();
         let leases: Vec<Lease> = leases
             .filter(|lease| matches!(lease.source, Source::Dhcp { .. }))
             .collect();
-        self.save_leases(Key::of(binding), &leases);
+        self.save_leases(gone, &leases);
     }
 
     /// Takes in frames.
@@ -193,7 +198,7 @@ impl Bound {
         let learns = self
             .prepared
             .as_ref()
-            .is_some_and(|prepared| prepared.learn != 0);
+            .is_some_and(|prepared| prepared.learn.flags != 0);
         let Some(learner) = self.learner.as_ref().filter(|_| learns) else {
             return Vec::new();
         };

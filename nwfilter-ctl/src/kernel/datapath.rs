@@ -17,7 +17,7 @@ use aya::{
 };
 use nwfilter_common::{
     ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
+    MAX_PORTS, MacAddr, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
@@ -62,8 +62,17 @@ pub struct Bind<'a> {
     pub slots: &'a [Slot],
     /// Number of entries of the tables.
     pub entries: u32,
-    /// What the VM's addresses are learned from: flags of [`PortRecord::LEARN`].
-    pub learn: u32,
+    /// What the VM's addresses are learned from.
+    pub learn: Learn,
+}
+
+/// What a VM's addresses are learned from; by default nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Learn {
+    /// Flags of [`PortRecord::LEARN`].
+    pub flags: u32,
+    /// The VM's hardware address.
+    pub mac: MacAddr,
 }
 
 /// A bound port.
@@ -272,7 +281,8 @@ impl Datapath {
             image: image_number,
             counters,
             entries,
-            flags: learn & PortRecord::LEARN
+            mac: learn.mac.to_u64(),
+            flags: learn.flags & PortRecord::LEARN
                 | if image.is_some() {
                     PortRecord::READY
                 } else {

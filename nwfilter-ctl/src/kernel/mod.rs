@@ -21,7 +21,7 @@ mod tables;
 pub use self::{
     attach::AttachMode,
     connections::Connection,
-    datapath::{Bind, Change, Datapath, Options, PortState},
+    datapath::{Bind, Change, Datapath, Learn, Options, PortState},
     error::KernelError,
     events::{DropEvents, LearnEvents, Ring},
     object::Run,

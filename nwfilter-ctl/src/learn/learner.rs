@@ -67,7 +67,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Knows what is still valid of `leases`.
+    /// Knows those of `leases` that are still valid, and could be learned in these ways.
     pub fn new(modes: Modes, leases: impl IntoIterator<Item = Lease>, now: u64) -> Self {
         let mut learner = Self {
             modes,
@@ -75,11 +75,23 @@ impl Learner {
             pending: VecDeque::new(),
         };
         for lease in leases {
-            if lease.is_valid(now) && is_usable(lease.address) {
+            if lease.is_valid(now) && is_usable(lease.address) && learner.could_learn(&lease) {
                 learner.put(lease);
             }
         }
         learner
+    }
+
+    fn could_learn(&self, lease: &Lease) -> bool {
+        let mode = if lease.address.is_ipv4() {
+            self.modes.ipv4
+        } else {
+            self.modes.ipv6
+        };
+        match lease.source {
+            Source::Traffic | Source::Neighbour => mode == Mode::Any,
+            Source::Dhcp { server } => mode != Mode::None && self.modes.trusts(server),
+        }
     }
 
     /// All leases, the oldest first.

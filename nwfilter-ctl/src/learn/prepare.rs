@@ -7,6 +7,7 @@ use nwfilter_common::PortRecord;
 
 use super::{Mode, ModeError, Modes, filter};
 use crate::{
+    kernel::Learn,
     model::{Binding, Selector, Semantics},
     parse::parse_filter,
     prepare::{PrepareError, Prepared, prepare},
@@ -117,7 +118,10 @@ pub fn prepare_learning(
         prepared.compiled = learning_filter(binding, &modes)?.compiled;
     }
     prepared.learning = !filter_holds;
-    prepared.learn = flags(&modes, known4);
+    prepared.learn = Learn {
+        flags: flags(&modes, known4),
+        mac: binding.mac,
+    };
     Ok(prepared)
 }
 

@@ -332,9 +332,23 @@ fn what_was_known_before_is_known_again_if_it_is_still_valid() {
         },
         expires,
     };
-    let known = [lease(A, Some(50)), lease(B, Some(51)), lease(SERVER, None)];
-    let learner = Learner::new(Modes::default(), known, 50);
-    assert_eq!(learner.leases(), &known[1..]);
+    let used = Lease {
+        source: Source::Traffic,
+        ..lease(SERVER, None)
+    };
+    let known = [lease(A, Some(50)), lease(B, Some(51)), used];
+    let with = |ipv4, servers| {
+        let modes = Modes {
+            ipv4,
+            servers,
+            ..Modes::default()
+        };
+        Learner::new(modes, known, 50)
+    };
+    assert_eq!(with(Mode::Any, vec![]).leases(), &known[1..]);
+    assert_eq!(with(Mode::Dhcp, vec![SERVER]).leases(), &known[1..2]);
+    assert_eq!(with(Mode::Dhcp, vec![A]).leases(), []);
+    assert_eq!(with(Mode::None, vec![]).leases(), []);
 }
 
 #[test]

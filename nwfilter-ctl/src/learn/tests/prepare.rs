@@ -102,7 +102,7 @@ fn with_any_the_vm_speaks_ipv4_and_arp_from_its_own_mac() {
     let port = prepared("clean-traffic", &[], &[]).unwrap();
     assert!(port.learning);
     let flags = PortRecord::LEARN_DHCP | PortRecord::LEARN_USED;
-    assert_eq!(port.learn, flags);
+    assert_eq!(port.learn.flags, flags);
     assert!(passes(&port, Out, &tcp([10, 0, 0, 1])));
     assert!(passes(&port, Out, &arp(VM)));
     assert!(!passes(&port, Out, &arp(OTHER)));
@@ -119,7 +119,7 @@ fn with_any_the_vm_speaks_ipv4_and_arp_from_its_own_mac() {
 fn with_dhcp_nothing_but_dhcp_passes() {
     let port = prepared("clean-traffic", &[("CTRL_IP_LEARNING", "dhcp")], &[]).unwrap();
     assert!(port.learning);
-    assert_eq!(port.learn, PortRecord::LEARN_DHCP);
+    assert_eq!(port.learn.flags, PortRecord::LEARN_DHCP);
     assert!(passes(&port, Out, &request(VM)));
     assert!(!passes(&port, Out, &request(OTHER)));
     assert!(!passes(&port, Out, &tcp([10, 0, 0, 1])));
@@ -157,7 +157,7 @@ fn what_is_learned_and_nothing_else_may_be_used() {
     ] {
         let port = prepared("clean-traffic", &[], learned).unwrap();
         assert!(!port.learning);
-        assert_eq!(port.learn, PortRecord::LEARN_DHCP, "renewals");
+        assert_eq!(port.learn.flags, PortRecord::LEARN_DHCP, "renewals");
         for last in 1..4 {
             assert_eq!(
                 passes(&port, Out, &tcp([10, 0, 0, last])),
@@ -180,11 +180,14 @@ fn addresses_given_by_hand_win() {
     let parameters = [("IP", "10.0.0.1"), ("CTRL_IP_LEARNING", "dhcp")];
     let port = prepared("clean-traffic", &parameters, &["10.0.0.2"]).unwrap();
     assert!(!port.learning);
-    assert_eq!(port.learn, 0);
+    assert_eq!(port.learn.flags, 0);
     assert!(passes(&port, Out, &tcp([10, 0, 0, 1])));
     assert!(!passes(&port, Out, &tcp([10, 0, 0, 2])));
     // Nor is anything learned that no rule asks for.
-    assert_eq!(prepared("no-mac-spoofing", &[], &[]).unwrap().learn, 0);
+    assert_eq!(
+        prepared("no-mac-spoofing", &[], &[]).unwrap().learn.flags,
+        0
+    );
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn ipv6_addresses_are_learned_if_asked_for() {
     let port = prepared("no-ipv6-spoofing", &asked, &[]).unwrap();
     assert!(port.learning);
     assert_eq!(
-        port.learn,
+        port.learn.flags,
         PortRecord::LEARN_DHCP6 | PortRecord::LEARN_CLAIMED
     );
     assert!(passes(&port, Out, &udp6(LINK, (546, 547))));
@@ -259,5 +262,5 @@ fn ipv6_addresses_are_learned_if_asked_for() {
 
     let asked = [("CTRL_IPV6_LEARNING", "dhcp")];
     let port = prepared("no-ipv6-spoofing", &asked, &[]).unwrap();
-    assert_eq!(port.learn, PortRecord::LEARN_DHCP6);
+    assert_eq!(port.learn.flags, PortRecord::LEARN_DHCP6);
 }
