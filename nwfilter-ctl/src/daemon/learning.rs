@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Longest sleep: the clock goes on while the machine sleeps, and timers do not.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const LONGEST_SLEEP: Duration = Duration::from_mins(1);
 
 /// Seconds since the host was booted.
 pub(super) fn now() -> u64 {

@@ -201,10 +201,11 @@ fn options_continue_where_the_overload_option_says() {
 
 #[test]
 fn kinds_of_messages_belong_to_one_side() {
+    use Kind::{Ack, Decline, Nak, Other, Release, Request};
+
     let kinds = |op: u8| {
         (1..=8).map(move |kind| Message::parse(&dhcp(op, &[53, 1, kind])).map(|found| found.kind))
     };
-    use Kind::{Ack, Decline, Nak, Other, Release, Request};
     let client = [Other, Other, Request, Decline, Other, Other, Release, Other];
     let server = [Other, Other, Other, Other, Ack, Nak, Other, Other];
     assert!(kinds(1).eq(client.map(Some)));

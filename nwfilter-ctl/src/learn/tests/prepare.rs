@@ -22,6 +22,8 @@ use crate::{
 
 const OTHER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 9]);
 
+type Parameters = &'static [(&'static str, &'static str)];
+
 fn binding(filter: &str, parameters: &[(&str, &str)]) -> Binding {
     let parameters: Vec<String> = parameters
         .iter()
@@ -192,7 +194,7 @@ fn addresses_given_by_hand_win() {
 
 #[test]
 fn what_cannot_be_learned_or_built_is_refused() {
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    let cases: [(&str, Parameters, &str); 5] = [
         ("clean-traffic", &[("CTRL_IP_LEARNING", "none")], "IP"),
         (
             "clean-traffic",
