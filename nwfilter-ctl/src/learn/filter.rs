@@ -1,10 +1,14 @@
 //! The filter that a port has while the VM's addresses are unknown: enough for the VM to get or to
 //! show them, from its own hardware address (section 5 of the semantics reference).
 
-use super::{Mode, Modes};
+use std::sync::Arc;
 
-/// Its name, for counters; no filter of a file is meant.
-pub(super) const NAME: &str = "learning";
+use super::{Mode, Modes};
+use crate::{
+    model::Semantics,
+    parse::parse_filter,
+    resolve::{LoadedFilter, SourceError},
+};
 
 /// IPv4 and ARP from the VM, everything to it.
 const ANY: &str = "
@@ -61,8 +65,9 @@ const DHCP6: &str = "
 const REST: &str = "
   <rule action='drop' direction='inout' priority='1000'/>";
 
-/// The document, for addresses that are to be learned in these ways.
-pub(super) fn text(modes: &Modes) -> String {
+/// The filter for addresses that are to be learned in these ways, and its name, which says which ways
+/// and is none that a filter of a file can have.
+pub(super) fn filter(modes: &Modes) -> (String, Result<Arc<LoadedFilter>, SourceError>) {
     let from = |rules: &str, known: bool, variable: &str| {
         let test = if known {
             format!("srcipaddr='${variable}[@1]'")
@@ -71,15 +76,33 @@ pub(super) fn text(modes: &Modes) -> String {
         };
         rules.replace("FROM", &test)
     };
-    let ipv4 = match modes.ipv4 {
-        Mode::None => String::new(),
-        Mode::Dhcp => from(DHCP, !modes.servers.is_empty(), "DHCPSERVER"),
-        Mode::Any => ANY.to_owned(),
+    let (named, named6) = (!modes.servers.is_empty(), !modes.servers6.is_empty());
+    let (name, rules) = match modes.ipv4 {
+        Mode::None => ("", String::new()),
+        Mode::Dhcp if named => ("/dhcp-server", from(DHCP, true, "DHCPSERVER")),
+        Mode::Dhcp => ("/dhcp", from(DHCP, false, "")),
+        Mode::Any => ("/any", ANY.to_owned()),
     };
-    let ipv6 = match modes.ipv6 {
-        Mode::None => String::new(),
+    let (name6, rules6) = match modes.ipv6 {
+        Mode::None => ("", String::new()),
         // Neighbour discovery is in both.
-        Mode::Dhcp | Mode::Any => from(DHCP6, !modes.servers6.is_empty(), "DHCPSERVERV6"),
+        Mode::Dhcp | Mode::Any if named6 => ("/ipv6-server", from(DHCP6, true, "DHCPSERVERV6")),
+        Mode::Dhcp | Mode::Any => ("/ipv6", from(DHCP6, false, "")),
     };
-    format!("<filter name='{NAME}'>{ipv4}{ipv6}{REST}\n</filter>\n")
+    let name = format!("learning{name}{name6}");
+    let text = format!("<filter name='learning'>{rules}{rules6}{REST}\n</filter>\n");
+    let (filter, found) = parse_filter(&text, Semantics::Strict);
+    let text: Arc<str> = text.into();
+    let filter = match filter {
+        Some(mut filter) => {
+            filter.name.clone_from(&name);
+            Ok(Arc::new(LoadedFilter::new(filter, text, None)))
+        }
+        None => Err(SourceError::Invalid {
+            path: None,
+            text,
+            found: found.into(),
+        }),
+    };
+    (name, filter)
 }

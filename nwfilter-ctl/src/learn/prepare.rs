@@ -1,7 +1,7 @@
 //! What is enforced for a binding whose addresses may have to be learned: its filter with what is
 //! known, or the filter for learning. Pure.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use nwfilter_common::PortRecord;
 
@@ -9,11 +9,8 @@ use super::{Mode, ModeError, Modes, filter};
 use crate::{
     kernel::Learn,
     model::{Binding, Selector, Semantics},
-    parse::parse_filter,
     prepare::{PrepareError, Prepared, prepare},
-    resolve::{
-        FilterSource, LoadedFilter, MissingVariable, ReferencePath, ResolveError, SourceError,
-    },
+    resolve::{FilterSource, LoadedFilter, MissingVariable, ResolveError, SourceError},
 };
 
 const IP: &str = "IP";
@@ -33,6 +30,90 @@ pub enum LearningError {
     /// It does not say how its addresses are to be learned.
     #[error(transparent)]
     Mode(#[from] ModeError),
+}
+
+/// What to enforce for a binding that lacks addresses.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The binding with its addresses, as far as they are known.
+    pub complete: Binding,
+    /// What is enforced in place of that until enough is known.
+    pub learning: Option<Learning>,
+    /// What the addresses are learned from.
+    pub learn: Learn,
+}
+
+/// The filter for learning, as bound to the port. It is a source of filters that has no other.
+#[derive(Clone, Debug)]
+pub struct Learning {
+    /// The binding, with that filter.
+    pub binding: Binding,
+    filter: Result<Arc<LoadedFilter>, SourceError>,
+}
+
+impl FilterSource for Learning {
+    fn get(&self, name: &str) -> Result<Arc<LoadedFilter>, SourceError> {
+        if name == self.binding.filter {
+            self.filter.clone()
+        } else {
+            Err(SourceError::Missing)
+        }
+    }
+}
+
+/// What to enforce for a binding that cannot be resolved for `error`, with what has been learned.
+/// `None` if it does not lack addresses alone, or they are not to be learned.
+///
+/// IPv4 comes first: while its addresses are unknown, the filter itself is not in force. IPv6
+/// addresses that are unknown beside known IPv4 addresses are as if there were none.
+///
+/// # Errors
+///
+/// Parameters that do not say how to learn.
+pub fn plan(
+    binding: &Binding,
+    error: &ResolveError,
+    learned: &[IpAddr],
+) -> Result<Option<Plan>, ModeError> {
+    let Some(modes) = lacking(binding, error)? else {
+        return Ok(None);
+    };
+    let mut complete = binding.clone();
+    let mut complete_with = |name: &str, family: fn(&IpAddr) -> bool, none: &str| {
+        let addresses = learned.iter().filter(|address| family(address));
+        let mut values: Vec<String> = addresses.map(ToString::to_string).collect();
+        let known = !values.is_empty();
+        if !known {
+            values.push(none.to_owned());
+        }
+        complete.parameters.0.insert(name.to_owned(), values);
+        known
+    };
+    let known4 = modes.ipv4 == Mode::None || complete_with(IP, IpAddr::is_ipv4, NO_ADDRESS);
+    let known6 = modes.ipv6 == Mode::None || complete_with(IPV6, IpAddr::is_ipv6, NO_ADDRESS6);
+    let enough = if modes.ipv4 == Mode::None {
+        known6
+    } else {
+        known4
+    };
+    let learning = (!enough).then(|| {
+        let (name, filter) = filter::filter(&modes);
+        Learning {
+            binding: Binding {
+                filter: name,
+                ..binding.clone()
+            },
+            filter,
+        }
+    });
+    Ok(Some(Plan {
+        complete,
+        learning,
+        learn: Learn {
+            flags: flags(&modes, known4),
+            mac: binding.mac,
+        },
+    }))
 }
 
 /// Which addresses a binding lacks, and how they are to be learned: [`Mode::None`] for those that it
@@ -62,69 +143,6 @@ fn lacking(binding: &Binding, error: &ResolveError) -> Result<Option<Modes>, Mod
     Ok(Some(modes))
 }
 
-/// As [`prepare`], with addresses that have been learned. If some that the filter needs are not known
-/// yet, what is enforced lets the VM get them.
-///
-/// IPv4 comes first: while its addresses are unknown, the filter itself is not in force. IPv6
-/// addresses that are unknown beside known IPv4 addresses are as if there were none.
-///
-/// # Errors
-///
-/// As [`prepare`]; also what will keep the filter from being built once the addresses are known.
-pub fn prepare_learning(
-    binding: &Binding,
-    filters: &dyn FilterSource,
-    semantics: Semantics,
-    learned: &[IpAddr],
-) -> Result<Prepared, LearningError> {
-    let error = match prepare(binding, filters, semantics) {
-        Err(PrepareError::Resolve(error)) => error,
-        done => return Ok(done?),
-    };
-    let Some(modes) = lacking(binding, &error)? else {
-        return Err(PrepareError::from(error).into());
-    };
-    let mut complete = binding.clone();
-    let mut known = [true; 2];
-    let families = [
-        (
-            IP,
-            modes.ipv4,
-            IpAddr::is_ipv4 as fn(&IpAddr) -> bool,
-            NO_ADDRESS,
-        ),
-        (IPV6, modes.ipv6, IpAddr::is_ipv6, NO_ADDRESS6),
-    ];
-    for ((name, mode, family, none), known) in families.into_iter().zip(&mut known) {
-        if mode == Mode::None {
-            continue;
-        }
-        let addresses = learned.iter().filter(|address| family(address));
-        let mut values: Vec<String> = addresses.map(ToString::to_string).collect();
-        if values.is_empty() {
-            *known = false;
-            values.push(none.to_owned());
-        }
-        complete.parameters.0.insert(name.to_owned(), values);
-    }
-    let [known4, known6] = known;
-    let mut prepared = prepare(&complete, filters, semantics)?;
-    let filter_holds = if modes.ipv4 == Mode::None {
-        known6
-    } else {
-        known4
-    };
-    if !filter_holds {
-        prepared.compiled = learning_filter(binding, &modes)?.compiled;
-    }
-    prepared.learning = !filter_holds;
-    prepared.learn = Learn {
-        flags: flags(&modes, known4),
-        mac: binding.mac,
-    };
-    Ok(prepared)
-}
-
 /// What the datapath has to report.
 fn flags(modes: &Modes, known4: bool) -> u32 {
     let ipv4 = match modes.ipv4 {
@@ -140,25 +158,29 @@ fn flags(modes: &Modes, known4: bool) -> u32 {
     ipv4 | ipv6
 }
 
-fn learning_filter(binding: &Binding, modes: &Modes) -> Result<Prepared, LearningError> {
-    let text = filter::text(modes);
-    let (parsed, found) = parse_filter(&text, Semantics::Strict);
-    let invalid = || ResolveError::Filter {
-        name: filter::NAME.to_owned(),
-        error: SourceError::Invalid {
-            path: None,
-            text: text.as_str().into(),
-            found: found.clone().into(),
-        },
-        path: ReferencePath::default(),
+/// As [`prepare`], with addresses that have been learned.
+///
+/// # Errors
+///
+/// As [`prepare`]; also what will keep the filter from being built once the addresses are known.
+pub fn prepare_learning(
+    binding: &Binding,
+    filters: &dyn FilterSource,
+    semantics: Semantics,
+    learned: &[IpAddr],
+) -> Result<Prepared, LearningError> {
+    let error = match prepare(binding, filters, semantics) {
+        Err(PrepareError::Resolve(error)) => error,
+        done => return Ok(done?),
     };
-    let parsed = parsed.ok_or_else(|| PrepareError::from(invalid()))?;
-    let mut source = BTreeMap::new();
-    let loaded = LoadedFilter::new(parsed, text, None);
-    source.insert(filter::NAME.to_owned(), Arc::new(loaded));
-    let binding = Binding {
-        filter: filter::NAME.to_owned(),
-        ..binding.clone()
+    let Some(plan) = plan(binding, &error, learned)? else {
+        return Err(PrepareError::from(error).into());
     };
-    Ok(prepare(&binding, &source, Semantics::Strict)?)
+    let mut prepared = prepare(&plan.complete, filters, semantics)?;
+    prepared.learn = plan.learn;
+    if let Some(learning) = plan.learning {
+        prepared.compiled = prepare(&learning.binding, &learning, semantics)?.compiled;
+        prepared.learning = true;
+    }
+    Ok(prepared)
 }

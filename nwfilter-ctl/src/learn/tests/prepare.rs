@@ -1,6 +1,6 @@
 //! What is enforced while addresses are unknown and afterwards, decided by the engine.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use nwfilter_common::{
     FrameDirection::{self, In, Out},
@@ -14,10 +14,11 @@ use super::{
 };
 use crate::{
     builtin::Flavour,
+    compile::Entry,
     model::{Binding, Semantics},
-    parse::parse_binding,
+    parse::{parse_binding, parse_filter},
     prepare::Prepared,
-    resolve::FilterDir,
+    resolve::{FilterDir, LoadedFilter},
 };
 
 const OTHER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 9]);
@@ -216,6 +217,62 @@ fn what_cannot_be_learned_or_built_is_refused() {
     // Of no consequence if nothing is to be learned.
     let parameters = [("IP", "10.0.0.1"), ("CTRL_IP_LEARNING", "perhaps")];
     assert!(prepared("clean-traffic", &parameters, &[]).is_ok());
+}
+
+#[test]
+fn every_filter_for_learning_is_built_and_closed() {
+    const OWN: &str = "<filter name='own'>
+        <rule action='accept' direction='out'><ip srcipaddr='$IP'/></rule>
+        <rule action='accept' direction='out'><ipv6 srcipaddr='$IPV6'/></rule>
+    </filter>";
+    let mut names = std::collections::BTreeSet::new();
+    for semantics in [Semantics::Strict, Semantics::Libvirt] {
+        let own = parse_filter(OWN, semantics).0.unwrap();
+        let own = Arc::new(LoadedFilter::new(own, OWN, None));
+        let filters = BTreeMap::from([("own".to_owned(), own)]);
+        for ipv4 in ["any", "dhcp"] {
+            for ipv6 in ["any", "dhcp"] {
+                for servers in 0..4 {
+                    let mut parameters =
+                        vec![("CTRL_IP_LEARNING", ipv4), ("CTRL_IPV6_LEARNING", ipv6)];
+                    if servers & 1 != 0 {
+                        parameters.push(("DHCPSERVER", "10.0.0.254"));
+                    }
+                    if servers & 2 != 0 {
+                        parameters.push(("DHCPSERVERV6", "fe80::9"));
+                    }
+                    let binding = binding("own", &parameters);
+                    let port = prepare_learning(&binding, &filters, semantics, &[]).unwrap();
+                    assert!(port.learning);
+                    // One that this VM is not allowed to send in any way.
+                    assert!(
+                        !passes(&port, Out, &udp6("fd00::1", (1, 2))),
+                        "{parameters:?}"
+                    );
+                    assert!(passes(&port, Out, &request(VM)));
+                    assert!(passes(&port, Out, &icmp6("::", 135)));
+                    names.extend(
+                        port.compiled
+                            .entries
+                            .iter()
+                            .filter_map(|entry| match entry {
+                                Entry::Rule(origin) => Some(origin.filter.to_string()),
+                                _ => None,
+                            }),
+                    );
+                    // Known IPv4 addresses suffice.
+                    let learned = ["10.0.0.1".parse().unwrap()];
+                    let port = prepare_learning(&binding, &filters, semantics, &learned).unwrap();
+                    assert!(!port.learning);
+                    assert_eq!(port.learn.flags & PortRecord::LEARN_USED, 0);
+                    assert_ne!(port.learn.flags & PortRecord::LEARN_DHCP6, 0);
+                }
+            }
+        }
+    }
+    // With `any`, servers are not told apart by the filter.
+    assert_eq!(names.len(), 3 * 2, "{names:?}");
+    assert!(names.iter().all(|name| name.contains('/')), "{names:?}");
 }
 
 const LINK: &str = "fe80::9";
