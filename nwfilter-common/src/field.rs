@@ -9,6 +9,9 @@ pub const FIELD_WORDS: usize = 64;
 
 /// Words behind those of the fields, for what else the parser finds.
 pub(crate) mod word {
+    /// Where an ICMP message ends, as the IP header says: offset in bytes. Valid in whole ICMP
+    /// headers.
+    pub(crate) const ICMP_END: usize = 53;
     /// Discriminant of the frame's class.
     pub(crate) const PARSED: usize = 54;
     /// The same, or in a later fragment that of the first one if it is known.
@@ -293,4 +296,4 @@ impl CtState {
     }
 }
 
-const _: () = assert!(Field::ALL.len() <= word::PARSED);
+const _: () = assert!(Field::ALL.len() <= word::ICMP_END);

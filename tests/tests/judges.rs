@@ -23,13 +23,11 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 /// What is generated: all that the datapath has.
 ///
-/// Left out here and in [`EXEMPT`]: connections, until all judges agree on them; `connlimit-above`,
-/// `option` and `ipset`.
+/// Left out here and in [`EXEMPT`]: `connlimit-above`, `option` and `ipset`.
 fn options(semantics: Semantics) -> Options {
     Options {
         ignored_combinations: true,
         continue_in_inet: true,
-        connections: false,
         limits: false,
         tcp_options: false,
         sets: false,
