@@ -1,6 +1,6 @@
 //! The pure half of the way of the data in one step: from a binding to tables ready to install.
 
-use nwfilter_common::{MacAddr, PortRecord, SLOTS};
+use nwfilter_common::{PortRecord, SLOTS};
 
 use crate::{
     compile::{CompileError, Compiled, compile},
@@ -16,10 +16,6 @@ pub struct Prepared {
     pub resolved: Resolved,
     /// The tables.
     pub compiled: Compiled,
-    /// What the VM's addresses are learned from.
-    pub learn: Learn,
-    /// Whether the tables are those of the filter for learning, in place of the rules.
-    pub learning: bool,
 }
 
 /// Why a binding cannot be enforced.
@@ -45,23 +41,10 @@ pub fn prepare(
 ) -> Result<Prepared, PrepareError> {
     let resolved = resolve(binding, filters, semantics)?;
     let compiled = compile(&resolved.instances, semantics)?;
-    Ok(Prepared::new(resolved, compiled))
+    Ok(Prepared { resolved, compiled })
 }
 
 impl Prepared {
-    /// With nothing to learn.
-    pub(crate) const fn new(resolved: Resolved, compiled: Compiled) -> Self {
-        Self {
-            resolved,
-            compiled,
-            learn: Learn {
-                flags: 0,
-                mac: MacAddr([0; 6]),
-            },
-            learning: false,
-        }
-    }
-
     /// What to tell the datapath to enforce this on a port.
     pub fn bind<'a>(&'a self, port: &'a str) -> Bind<'a> {
         Bind {
@@ -69,7 +52,8 @@ impl Prepared {
             image: Some(&self.compiled.image),
             slots: &self.compiled.slots,
             entries: self.compiled.entries.len() as u32,
-            learn: self.learn,
+            identities: None,
+            learn: Learn::default(),
         }
     }
 

@@ -17,6 +17,8 @@ use crate::packet::SkBuff;
 
 /// `BPF_F_INNER_MAP`: images may have any number of pages (kernel commit 4a8f87e60f6d).
 const INNER_MAP: usize = 1 << 12;
+/// `BPF_F_MMAPABLE`: userspace reads counters, and adds to them, in place.
+const MMAPABLE: usize = 1 << 10;
 
 #[btf_map]
 static GLOBALS: Array<u64, GLOBAL_COUNT> = Array::new();
@@ -29,7 +31,7 @@ static IMAGES: ArrayOfMaps<Array<Page, 1>, MAX_IMAGES> = ArrayOfMaps::new();
 #[btf_map]
 static PAGES: ArrayOfMaps<Array<Page, 1, INNER_MAP>, MAX_IMAGES> = ArrayOfMaps::new();
 #[btf_map]
-static COUNTERS: Array<Counter, MAX_COUNTERS> = Array::new();
+static COUNTERS: Array<Counter, MAX_COUNTERS, MMAPABLE> = Array::new();
 #[btf_map]
 static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map]

@@ -3,18 +3,22 @@
 
 use std::{
     env, fs,
-    os::unix::net::UnixDatagram,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::{UnixDatagram, UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio, id},
     sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use nwfilter_common::MacAddr;
+use nwfilter_ctl::daemon::api::{Call, read_answer};
+use serde_json::Value;
 
 use crate::net::{NetNs, PATIENCE};
 
@@ -37,13 +41,22 @@ impl Site {
     ///
     /// If the temporary directory cannot be made.
     pub fn new() -> Result<Self> {
+        Self::inside(&env::temp_dir())
+    }
+
+    /// The same with files in a new directory inside another one.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made.
+    pub fn inside(directory: &Path) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "nwfilter-test-{}-{}",
             id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let directory = env::temp_dir().join(&name);
+        let directory = directory.join(&name);
         for part in ["filters", "state/bindings"] {
             fs::create_dir_all(directory.join(part))?;
         }
@@ -142,27 +155,67 @@ impl Site {
     ///
     /// If it does not get there; with what it wrote.
     pub fn start(&self, host: &NetNs) -> Result<Daemon> {
+        self.start_with(host, |_| {})
+    }
+
+    /// Where a daemon's messages go.
+    pub fn log(&self) -> PathBuf {
+        self.directory.join("log")
+    }
+
+    /// Starts a daemon by the command that `change` makes of the usual one, and waits for nothing.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn spawn(
+        &self,
+        host: &NetNs,
+        change: impl FnOnce(&mut Command) -> Command + Send,
+    ) -> Result<Daemon> {
+        let log = self.log();
+        let file = fs::File::create(&log)?;
+        let mut usual = self.daemon()?;
+        let child = host.run(|| {
+            let mut command = change(&mut usual);
+            command.stdin(Stdio::null()).stderr(file).spawn()
+        })?;
+        Ok(Daemon { child, log })
+    }
+
+    /// Starts a daemon in its own way.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Site::start`].
+    pub fn start_with(
+        &self,
+        host: &NetNs,
+        change: impl FnOnce(&mut Command) + Send,
+    ) -> Result<Daemon> {
+        /// How often to look whether it is still there.
+        const LOOK: Duration = Duration::from_millis(50);
         let notify = self.directory.join("notify");
         let _ = fs::remove_file(&notify);
         let socket = UnixDatagram::bind(&notify)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let log = self.directory.join("log");
-        let mut command = self.daemon()?;
-        command
-            .env("NOTIFY_SOCKET", &notify)
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(&log)?);
-        let daemon = Daemon {
-            child: host.run(|| command.spawn())?,
-            log,
-        };
+        socket.set_read_timeout(Some(LOOK))?;
+        let mut daemon = self.spawn(host, |command| {
+            command.env("NOTIFY_SOCKET", &notify);
+            change(command);
+            std::mem::replace(command, Command::new(""))
+        })?;
         let mut message = [0; 4096];
+        let start = Instant::now();
         loop {
-            let Ok(length) = socket.recv(&mut message) else {
-                bail!("the daemon is not ready: {}", daemon.log());
-            };
-            if message[..length].starts_with(b"READY=1\n") {
-                return Ok(daemon);
+            match socket.recv(&mut message) {
+                Ok(length) if message[..length].starts_with(b"READY=1\n") => return Ok(daemon),
+                Ok(_) => {}
+                Err(_) => {
+                    let ended = daemon.child.try_wait()?;
+                    if ended.is_some() || start.elapsed() > PATIENCE {
+                        bail!("the daemon is not ready ({ended:?}): {}", daemon.log());
+                    }
+                }
             }
         }
     }
@@ -178,18 +231,17 @@ impl Drop for Site {
 
 /// The program, built before.
 fn program() -> Result<PathBuf> {
-    let test = env::current_exe()?;
-    let program = test
-        .ancestors()
-        .nth(2)
+    let own = env::current_exe()?;
+    // Tests are one directory below it, programs beside it.
+    own.ancestors()
+        .skip(1)
+        .take(2)
         .map(|directory| directory.join("nwfilter-ctl"))
-        .context("the test is in no directory")?;
-    ensure!(
-        program.exists(),
-        "{} is missing: cargo build -p nwfilter-ctl",
-        program.display()
-    );
-    Ok(program)
+        .find(|program| program.exists())
+        .with_context(|| {
+            let own = own.display();
+            format!("no nwfilter-ctl near {own}: cargo build -p nwfilter-ctl")
+        })
 }
 
 /// A running daemon; killed when dropped.
@@ -208,6 +260,15 @@ impl Daemon {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be waited for.
+    pub fn wait(mut self) -> Result<ExitStatus> {
+        Ok(self.child.wait()?)
     }
 
     /// Sends a signal.
@@ -235,6 +296,36 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A caller of the daemon who stays connected.
+#[derive(Debug)]
+pub struct Caller(BufReader<UnixStream>);
+
+impl Caller {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// If nobody listens.
+    pub fn connect(site: &Site) -> Result<Self> {
+        let stream = UnixStream::connect(site.socket())?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Calls, and returns the daemon's answer.
+    ///
+    /// # Errors
+    ///
+    /// The daemon's error, or that it is gone.
+    pub fn call(&mut self, call: &Call) -> Result<Value> {
+        let line = call.to_line() + "\n";
+        self.0.get_mut().write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        self.0.read_line(&mut answer)?;
+        Ok(read_answer(&answer).context(answer)??)
     }
 }
 

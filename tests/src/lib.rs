@@ -12,4 +12,5 @@ pub mod learning;
 pub mod need;
 pub mod net;
 pub mod peer;
+pub mod traffic;
 pub mod wire;

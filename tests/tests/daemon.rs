@@ -3,16 +3,28 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{fs, path::Path, thread};
+use std::{
+    fs,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::MetadataExt,
+            net::{UnixDatagram, UnixListener},
+            process::CommandExt,
+        },
+    },
+    path::Path,
+    process::Command,
+    thread,
+};
 
-use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use nwfilter_common::MacAddr;
 use nwfilter_tests::{
     daemon::{Site, binding_xml},
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Direction, Lan, Vm, in_order},
+    net::{Direction, Lan, PATIENCE, Vm},
+    traffic::{MAC, OTHER, frame, good, is_filtered, spoofed, under_traffic},
 };
 
 const NEEDS: [Need; 3] = [
@@ -20,72 +32,6 @@ const NEEDS: [Need; 3] = [
     Need::Program("ip"),
     Need::File("/sys/fs/bpf"),
 ];
-
-const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
-const OTHER: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 2]);
-
-fn frame(mac: MacAddr, ip: [u8; 4], identification: u16) -> Vec<u8> {
-    let header = Ipv4 {
-        identification,
-        ..Ipv4::new(ip, [10, 0, 0, 200])
-    };
-    Ethernet::new(mac, Lan::OUTSIDE).ipv4(&header, &Udp::new(4000, 4000, []))
-}
-
-/// A frame that `clean-traffic` lets the VM send.
-fn good(identification: u16) -> Vec<u8> {
-    frame(MAC, [10, 0, 0, 1], identification)
-}
-
-/// Frames that it does not.
-fn spoofed() -> [Vec<u8>; 2] {
-    [
-        frame(MAC, [10, 0, 0, 99], 0),
-        frame(OTHER, [10, 0, 0, 1], 0),
-    ]
-}
-
-/// Good frames pass, and only they.
-fn is_filtered(lan: &Lan, vm: &Vm) -> Result<bool> {
-    let mut probe = lan.probe(vm, Direction::Out);
-    ensure!(probe.arrives(&good(0))?, "a good frame is dropped");
-    Ok(!probe.arrives(&spoofed()[0])? && !probe.arrives(&spoofed()[1])?)
-}
-
-/// Sends spoofed and good frames in turn as long as `action` runs: every good one arrives, and no
-/// other.
-fn under_traffic(lan: &Lan, vm: &Vm, action: impl FnOnce() + Send) -> Result<u64> {
-    thread::scope(|scope| {
-        let action = scope.spawn(action);
-        let mut sent: u64 = 0;
-        while !action.is_finished() || sent < 100 {
-            sent += 1;
-            // Frames in flight are few, so that they may have the same number some day.
-            let good = good(sent as u16);
-            in_order(|| {
-                for frame in spoofed() {
-                    vm.end.send(&frame)?;
-                }
-                vm.end.send(&good)
-            })?;
-            lan.outside().expect(&mut |frame| {
-                assert!(!spoofed().iter().any(|spoofed| spoofed == frame));
-                frame == good
-            })?;
-        }
-        if let Err(panic) = action.join() {
-            std::panic::resume_unwind(panic);
-        }
-        in_order(|| lan.settle(4))?;
-        ensure!(
-            lan.outside()
-                .drain()?
-                .iter()
-                .all(|frame| *frame != spoofed()[0])
-        );
-        Ok(sent)
-    })
-}
 
 fn network() -> (Lan, Vm, Site) {
     let lan = Lan::new().unwrap();
@@ -105,10 +51,20 @@ fn links(site: &Site) -> usize {
 
 #[test]
 fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
+    outlive("");
+}
+
+#[test]
+fn filters_outlive_it_on_kernels_without_tcx_too() {
+    outlive("attach = 'clsact'");
+}
+
+fn outlive(config: &str) {
     if !need::met(&NEEDS) {
         return;
     }
     let (lan, vm, site) = network();
+    fs::write(site.configuration(), config).unwrap();
     let mut probe = lan.probe(&vm, Direction::Out);
     assert!(probe.arrives(&spoofed()[0]).unwrap(), "nothing filters yet");
 
@@ -123,7 +79,7 @@ fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
         assert!(is_filtered(&lan, &vm).unwrap(), "after {signal}");
         let mut again = None;
         let restart = || again = Some(site.start(&lan.host).unwrap());
-        let sent = under_traffic(&lan, &vm, restart).unwrap();
+        let (sent, ()) = under_traffic(&lan, &vm, restart).unwrap();
         assert!(sent > 10, "{sent} frames during the start");
         assert!(is_filtered(&lan, &vm).unwrap(), "started after {signal}");
         daemon = again.unwrap();
@@ -150,6 +106,34 @@ fn filters_outlive_every_end_of_the_daemon_without_a_gap() {
     assert!(!site.pins.exists());
     assert!(probe.arrives(&spoofed()[0]).unwrap());
     assert!(probe.arrives(&spoofed()[1]).unwrap());
+}
+
+#[test]
+fn the_way_of_attaching_changes_without_a_gap() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    for (config, pins) in [("attach = 'clsact'", 0), ("attach = 'tcx'", 2), ("", 2)] {
+        fs::write(site.configuration(), config).unwrap();
+        let start = || site.start(&lan.host).unwrap();
+        let daemon = if pins == 0 {
+            start()
+        } else {
+            under_traffic(&lan, &vm, start).unwrap().1
+        };
+        assert!(is_filtered(&lan, &vm).unwrap(), "{config}");
+        assert_eq!(links(&site), pins, "{config}");
+        daemon.end(Signal::SIGKILL).unwrap();
+    }
+    let _daemon = site.start(&lan.host).unwrap();
+    let removed = site.run(&lan.host, &["binding-delete", "vm1"]).unwrap();
+    assert!(removed.status.success(), "{removed:?}");
+    let mut probe = lan.probe(&vm, Direction::Out);
+    assert!(
+        probe.arrives(&spoofed()[0]).unwrap(),
+        "nothing is left behind"
+    );
 }
 
 #[test]
@@ -320,6 +304,75 @@ fn a_bad_binding_closes_its_port_and_no_other() {
     assert!(!lan.probe(&other, Direction::Out).arrives(&good(0)).unwrap());
     assert!(lan.probe(&torn, Direction::Out).arrives(&good(0)).unwrap());
     assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+/// What `systemd` does for a service with a socket and a watchdog.
+#[test]
+fn a_service_manager_is_served() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let listener = UnixListener::bind(site.socket()).unwrap();
+    let watchdog = site.state().join("watchdog");
+    let alive = UnixDatagram::bind(&watchdog).unwrap();
+    alive.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hand_over = |command: &mut Command| {
+        let (journal, fd) = (site.log(), listener.as_raw_fd());
+        let own = fs::metadata(journal).unwrap();
+        command.env("JOURNAL_STREAM", format!("{}:{}", own.dev(), own.ino()));
+        command
+            .env("LISTEN_FDS", "1")
+            .env("WATCHDOG_USEC", "200000");
+        command.env("NOTIFY_SOCKET", &watchdog);
+        // The process is to know itself by its number, so the shell becomes the daemon.
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let program = command.get_program().to_owned();
+        let variables: Vec<_> = command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+            .collect();
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""])
+            .arg(program)
+            .args(arguments)
+            .envs(variables);
+        // SAFETY: one system call between fork and exec, on a descriptor that is open.
+        unsafe {
+            shell.pre_exec(move || match libc::dup2(fd, 3) {
+                3 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            });
+        }
+        shell
+    };
+    let daemon = site.spawn(&lan.host, hand_over).unwrap();
+    let mut message = [0; 4096];
+    let mut hear = |wanted: &str| {
+        loop {
+            let length = alive.recv(&mut message).unwrap();
+            if message[..length].starts_with(wanted.as_bytes()) {
+                break;
+            }
+        }
+    };
+    hear("READY=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    assert!(is_filtered(&lan, &vm).unwrap());
+    let status = site.run(&lan.host, &["status"]).unwrap();
+    assert!(status.status.success(), "{status:?}");
+    let log = daemon.log();
+    assert!(
+        log.lines().any(|line| line.starts_with("<6>ready")),
+        "{log}"
+    );
+    // It stops to say that it is well when it is not.
+    daemon.end(Signal::SIGTERM).unwrap();
+    hear("STOPPING=1");
+    // The socket is not its own: who comes now waits for the next one.
+    assert!(site.socket().exists());
 }
 
 #[test]

@@ -234,6 +234,7 @@ fn a_port_without_tables_passes_nothing() {
         image: None,
         entries: 0,
         learn: nwfilter_ctl::kernel::Learn::default(),
+        identities: None,
         ..own.bind("vnet0")
     };
     bench

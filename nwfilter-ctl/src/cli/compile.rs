@@ -77,6 +77,7 @@ fn human(loaded: &Loaded, out: &mut impl Write) -> Result<(), CliError> {
         slots,
         entries,
         lists,
+        sources: _,
     } = &loaded.prepared.compiled;
     let resolved = &loaded.prepared.resolved;
     let binding = &loaded.binding;
@@ -176,6 +177,7 @@ fn document(loaded: &Loaded) -> Value {
         slots,
         entries,
         lists,
+        sources: _,
     } = &loaded.prepared.compiled;
     let lists: Vec<Value> = lists
         .iter()

@@ -1,13 +1,10 @@
 //! `nwfilter-ctl daemon`: the control plane in the foreground.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{CliError, Global, Outcome};
+use super::{CliError, Global, Outcome, log};
 use crate::daemon::{self, Config, ConfigError};
 
 /// Run the control plane in the foreground; stopping it leaves all filters in force
@@ -37,7 +34,7 @@ pub struct DaemonArgs {
 /// What keeps the daemon from starting.
 pub fn run(args: &DaemonArgs, global: &Global) -> Result<Outcome, CliError> {
     let config = config(args, global.socket.as_deref())?;
-    log_to_stderr();
+    log::start();
     daemon::run(config)?;
     Ok(Outcome::Done)
 }
@@ -61,20 +58,4 @@ fn config(args: &DaemonArgs, socket: Option<&Path>) -> Result<Config, ConfigErro
         }
     }
     Ok(config)
-}
-
-/// Messages go to stderr; `RUST_LOG` says which.
-fn log_to_stderr() {
-    use tracing_subscriber::{EnvFilter, filter::LevelFilter};
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    let installed = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .try_init();
-    // Somebody else's logging is as good.
-    drop(installed);
 }

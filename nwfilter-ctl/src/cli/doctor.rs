@@ -1,12 +1,13 @@
 //! `nwfilter-ctl doctor`: what the host has of what filtering needs. Looks only; needs no daemon.
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write, path::Path, process::Command};
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{CliError, Global, Outcome};
+use crate::kernel::probe;
 
 /// Look for what this host lacks; exit with 1 if it lacks something
 #[derive(Args, Clone, Debug)]
@@ -27,7 +28,8 @@ struct Check {
 ///
 /// `out` cannot be written to.
 pub fn run(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
-    let checks = checks(Path::new("/"));
+    let mut checks = checks(Path::new("/"));
+    checks.extend(probes());
     let good = checks.iter().all(|check| check.good);
     if global.json {
         writeln!(
@@ -72,21 +74,11 @@ fn checks(root: &Path) -> Vec<Check> {
         .unwrap_or(0);
     let bridged = ["iptables", "ip6tables", "arptables"]
         .map(|table| text(&format!("proc/sys/net/bridge/bridge-nf-call-{table}")));
-    let chains = libvirt_chains(&text("proc/net/ip_tables_names"));
     vec![
         check(
             "kernel",
             has((6, 1)),
             &format!("{release}; 6.1 or newer is needed"),
-        ),
-        check(
-            "TCX",
-            true,
-            if has((6, 6)) {
-                "this kernel should have it"
-            } else {
-                "not before 6.6, clsact is used instead"
-            },
         ),
         check(
             "rights",
@@ -125,21 +117,122 @@ fn checks(root: &Path) -> Vec<Check> {
                 "not in the way"
             },
         ),
-        chains,
     ]
 }
 
-/// Whether legacy tables exist in which libvirt's own filters may still be.
-fn libvirt_chains(tables: &str) -> Check {
+/// What can only be found out by asking this kernel.
+fn probes() -> Vec<Check> {
+    let maps = probe::maps();
+    let devices = fs::read_to_string("/proc/net/dev").unwrap_or_default();
+    let devices: Vec<&str> = devices
+        .lines()
+        .filter_map(|line| Some(line.split_once(':')?.0.trim()))
+        .collect();
+    let programs = devices
+        .iter()
+        .filter_map(|device| Some((*device, probe::tcx(device)?)));
+    vec![
+        Check {
+            name: "BPF maps",
+            good: maps.is_ok(),
+            detail: match maps {
+                Ok(()) => "can be made".into(),
+                Err(error) => format!("cannot be made: {error}"),
+            },
+        },
+        tcx(),
+        others(programs),
+        libvirt_chains(&rules_of_tools()),
+    ]
+}
+
+/// Whether TCX hooks are there, tried out.
+fn tcx() -> Check {
+    let (good, detail) = match probe::has_tcx() {
+        Ok(true) => (true, "the kernel has it".to_owned()),
+        Ok(false) => (
+            true,
+            "the kernel has it not (before 6.6), clsact is used instead".into(),
+        ),
+        Err(error) => (true, format!("cannot be asked for: {error}")),
+    };
     Check {
-        name: "iptables",
-        good: true,
-        detail: if tables.is_empty() {
-            "no legacy tables".into()
+        name: "TCX",
+        good,
+        detail,
+    }
+}
+
+/// Programs of others on devices: one that runs before ours may let frames pass that ours drops.
+fn others<'a>(devices: impl Iterator<Item = (&'a str, [Vec<String>; 2])>) -> Check {
+    let mut before = Vec::new();
+    let mut elsewhere = Vec::new();
+    for (device, directions) in devices {
+        for (programs, way) in directions.iter().zip(["in", "out"]) {
+            let own = programs.iter().position(|name| probe::is_ours(name));
+            for (position, name) in programs.iter().enumerate() {
+                if probe::is_ours(name) {
+                    continue;
+                }
+                let place = format!("{name} on {device} ({way})");
+                if own.is_some_and(|own| position < own) {
+                    before.push(place);
+                } else {
+                    elsewhere.push(place);
+                }
+            }
+        }
+    }
+    let detail = match (&before[..], &elsewhere[..]) {
+        ([], []) => "none".into(),
+        ([], elsewhere) => format!("not before ours: {}", elsewhere.join(", ")),
+        (before, _) => format!(
+            "before ours, which may never see a frame: {}",
+            before.join(", ")
+        ),
+    };
+    Check {
+        name: "other TCX programs",
+        good: before.is_empty(),
+        detail,
+    }
+}
+
+/// What the tools say in which filters of libvirt's own would be. Those that are not there, or that
+/// this user may not ask, say nothing.
+fn rules_of_tools() -> String {
+    let tools: [(&str, &[&str]); 3] = [
+        ("ebtables", &["-t", "nat", "-L"]),
+        ("iptables", &["-S"]),
+        ("ip6tables", &["-S"]),
+    ];
+    let outputs = tools.iter().filter_map(|(tool, arguments)| {
+        let output = Command::new(tool).args(*arguments).output().ok()?;
+        Some(String::from_utf8_lossy(&output.stdout).into_owned())
+    });
+    outputs.collect()
+}
+
+/// Whether libvirt's own filters of ports are still there: its chains for one port each.
+fn libvirt_chains(rules: &str) -> Check {
+    /// What their names begin with (`nwfilter_ebiptables_driver.c`).
+    const PREFIXES: [&str; 5] = ["libvirt-I-", "libvirt-O-", "FI-", "FO-", "HI-"];
+    let words = rules.split(|c: char| c.is_whitespace() || c == ',');
+    let mut ports: Vec<&str> = words
+        .filter_map(|word| PREFIXES.iter().find_map(|prefix| word.strip_prefix(prefix)))
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    Check {
+        name: "libvirt's own filters",
+        good: ports.is_empty(),
+        detail: if ports.is_empty() {
+            "none found in ebtables and iptables".into()
         } else {
             format!(
-                "legacy tables are in use ({}); filters of libvirt's own may still be there",
-                tables.split_whitespace().collect::<Vec<_>>().join(", ")
+                "still there for {}: frames pass both; stop libvirt's nwfilter driver, and delete \
+                 its bindings (`virsh nwfilter-binding-delete`)",
+                ports.join(", ")
             )
         },
     }
@@ -162,6 +255,27 @@ mod tests {
         assert_eq!(version("6.1-rc1"), Some((6, 1)));
         assert!(version("6.10.0") > version("6.6.0"));
         assert_eq!(version(""), None);
+    }
+
+    #[test]
+    fn filters_of_libvirt_are_known_by_their_chains() {
+        let there = libvirt_chains("-N FI-vnet7\nBridge chain: libvirt-I-vnet7, entries: 2\n");
+        assert!(!there.good && there.detail.contains("vnet7:"), "{there:?}");
+        assert!(libvirt_chains("-N libvirt-in\n-N LIBVIRT_INP\n-P INPUT ACCEPT\n").good);
+    }
+
+    #[test]
+    fn a_program_before_ours_is_a_fault() {
+        let programs = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let found = |names: &[&str]| others([("vm1", [vec![], programs(names)])].into_iter());
+        assert!(found(&[]).good);
+        assert!(found(&["nwfilter_out", "cil"]).good);
+        assert!(found(&["cil"]).good);
+        let before = found(&["cil", "nwfilter_out"]);
+        assert!(
+            !before.good && before.detail.contains("cil on vm1 (out)"),
+            "{before:?}"
+        );
     }
 
     #[test]

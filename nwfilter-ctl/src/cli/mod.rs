@@ -18,6 +18,7 @@ mod condition;
 mod diagnose;
 mod document;
 mod load;
+mod log;
 mod place;
 mod render;
 mod table;

@@ -46,7 +46,13 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
     if args.connections {
         return connections::show(port, global, out);
     }
-    let mut info: PortInfo = client::call(global, &Call::Show { port })?;
+    let mut info: PortInfo = client::call(
+        global,
+        &Call::Show {
+            port,
+            raw: args.raw,
+        },
+    )?;
     if !args.raw {
         info.raw = None;
     }
@@ -65,7 +71,12 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
         let source = address.source.as_str();
         writeln!(out, "address {} ({source}{from}{until})", address.address)?;
     }
-    writeln!(out, "\nsemantics: {}\n", info.semantics)?;
+    let attached = info.attached.as_deref().unwrap_or("not attached");
+    writeln!(
+        out,
+        "\nsemantics: {}, attached: {attached}\n",
+        info.semantics
+    )?;
     let rows = info.rules.iter().map(|rule| {
         vec![
             rule.packets.to_string(),
@@ -77,9 +88,10 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
     if let Some(raw) = &info.raw {
         writeln!(
             out,
-            "\ninterface index {}, port number {}\nimage {} ({} words), {}\ncounters {} to {}",
+            "\ninterface index {}, port number {}, record {}\nimage {} ({} words), {}\ncounters {} to {}",
             raw.ifindex,
             raw.number,
+            raw.side,
             raw.image,
             raw.image_words,
             if raw.ready { "ready" } else { "not to be used" },
@@ -88,6 +100,10 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
         )?;
         for (number, slot) in raw.slots.iter().enumerate() {
             writeln!(out, "slot {number}: {slot}")?;
+        }
+        writeln!(out)?;
+        for line in &raw.tables {
+            writeln!(out, "{line}")?;
         }
     }
     Ok(Outcome::Done)

@@ -90,7 +90,7 @@ fn image_with(
         Semantics::Libvirt => flag::LIBVIRT,
     };
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
-    Ok((Image { words }, steps))
+    Ok((Image::from_words(words), steps))
 }
 
 fn too_large(direction: FrameDirection, layer: TableLayer, rules: usize) -> CompileError {

@@ -1,6 +1,7 @@
 //! From resolved rules to an image and the values of a port record. Pure and deterministic: no I/O,
 //! no clock, nothing of the kernel; the same rules give the same bytes.
 
+mod decode;
 mod diagram;
 mod encode;
 mod lower;
@@ -18,8 +19,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
 pub use self::{
+    decode::decode,
     rule::{Condition, FlatRule, Outcome, SlotTest},
     set::ValueSet,
+    slots::SlotSource,
     trace::{Considered, Ending, Known, Seen, trace},
 };
 use crate::{
@@ -42,6 +45,8 @@ pub struct Compiled {
     pub entries: Vec<Entry>,
     /// Nodes on the longest way that a frame can take through one layer's tables.
     pub steps: usize,
+    /// What the slots were made from.
+    pub sources: Vec<SlotSource>,
     /// The flat lists that the image was made from.
     pub lists: BTreeMap<(FrameDirection, TableLayer), Vec<FlatRule>>,
 }
@@ -49,10 +54,17 @@ pub struct Compiled {
 /// Match tables, ready for the kernel; see [`nwfilter_common::Page`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Image {
-    words: Vec<u32>,
+    words: Arc<[u32]>,
 }
 
 impl Image {
+    /// What an image was installed as.
+    pub(crate) fn from_words(words: Vec<u32>) -> Self {
+        Self {
+            words: words.into(),
+        }
+    }
+
     /// The words, a whole number of pages.
     pub fn words(&self) -> &[u32] {
         &self.words
@@ -165,6 +177,7 @@ pub fn compile(instances: &[Instance], semantics: Semantics) -> Result<Compiled,
     Ok(Compiled {
         image,
         slots: lists.slots,
+        sources: lists.sources,
         entries: lists.entries,
         steps,
         lists: lists.rules,

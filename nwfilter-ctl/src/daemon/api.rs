@@ -62,6 +62,9 @@ pub enum Call {
     Show {
         /// Its device.
         port: String,
+        /// With the kernel's tables in words.
+        #[serde(default)]
+        raw: bool,
     },
     /// The connections of a port: [`ConnectionList`].
     Connections {
@@ -85,6 +88,25 @@ pub enum Call {
 }
 
 impl Call {
+    /// What it is called in a request.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Define { .. } => "define",
+            Self::Undefine { .. } => "undefine",
+            Self::List => "list",
+            Self::Dumpxml { .. } => "dumpxml",
+            Self::BindingCreate { .. } => "binding-create",
+            Self::BindingDelete { .. } => "binding-delete",
+            Self::BindingList => "binding-list",
+            Self::BindingDumpxml { .. } => "binding-dumpxml",
+            Self::Show { .. } => "show",
+            Self::Connections { .. } => "connections",
+            Self::Flush { .. } => "flush",
+            Self::Status => "status",
+            Self::Monitor { .. } => "monitor",
+        }
+    }
+
     /// Whether it changes nothing.
     pub const fn is_read_only(&self) -> bool {
         !matches!(
@@ -342,6 +364,9 @@ pub struct PortInfo {
     pub binding: BindingInfo,
     /// `strict` or `libvirt`.
     pub semantics: String,
+    /// How the programs are attached: `tcx` or `clsact`; none if they are not.
+    #[serde(default)]
+    pub attached: Option<String>,
     /// Rules, defaults and faults.
     pub rules: Vec<RuleCounter>,
     /// The tables as the kernel has them; none if it is not filtered.
@@ -423,6 +448,11 @@ pub struct RawPort {
     pub ready: bool,
     /// Addresses of the VM, as the image numbers them, in hexadecimal.
     pub slots: Vec<String>,
+    /// Which of the two records of every port holds now, 0 or 1.
+    pub side: u64,
+    /// The image as the kernel has it, in words: header, roots, nodes. Only if asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<String>,
 }
 
 /// A dropped frame.
@@ -495,6 +525,10 @@ mod tests {
         for call in calls {
             let line = call.to_line();
             assert!(!line.contains('\n'));
+            assert!(
+                line.contains(&format!("\"call\":\"{}\"", call.name())),
+                "{line}"
+            );
             assert_eq!(Call::from_line(line.as_bytes()), Ok(call));
         }
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     format::format_binding,
     kernel::{self, Change},
-    learn::{Learner, prepare_learning},
+    learn::Learner,
     model::Binding,
     parse::parse_binding,
 };
@@ -36,7 +36,9 @@ impl Control {
         }
         let learner = self.learner(&binding);
         let addresses: Vec<_> = learner.iter().flat_map(Learner::addresses).collect();
-        let prepared = prepare_learning(&binding, &self.filters, self.config.semantics, &addresses)
+        let prepared = self
+            .shapes
+            .prepare_learning(&binding, &self.filters, &addresses)
             .map_err(|error| ApiError::new(ErrorKind::Invalid, chain(&error)))?;
         let before = before.map(|bound| bound.binding.clone());
         self.files
@@ -60,6 +62,7 @@ impl Control {
         if let Some(before) = self.bindings.insert(port.clone(), bound) {
             self.forget(&before);
         }
+        self.shapes.collect();
         self.binding_info(&port)
     }
 
@@ -86,6 +89,7 @@ impl Control {
         if let Some(bound) = self.bindings.remove(port) {
             self.forget(&bound);
         }
+        self.shapes.collect();
         self.datapath
             .apply(&[Change::Unbind(port)])
             .map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?;
@@ -126,12 +130,14 @@ impl Control {
         let state = match (kernel::ifindex(port), enforced) {
             (None, _) => State::Waiting,
             (Some(index), Some(state))
-                if state.ifindex == index && self.datapath.is_attached(port) != Some(false) =>
+                if state.ifindex == index
+                    && self.datapath.is_attached(port) != Some(false)
+                    && self.datapath.is_intact(port).unwrap_or(false) =>
             {
                 match (&bound.problem, &bound.prepared) {
                     (_, None) => State::Closed,
                     (Some(_), Some(_)) => State::Outdated,
-                    (None, Some(prepared)) if prepared.learning => State::Learning,
+                    (None, Some(prepared)) if prepared.own.is_some() => State::Learning,
                     (None, Some(_)) => State::Enforced,
                 }
             }

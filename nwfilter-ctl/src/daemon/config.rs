@@ -9,7 +9,7 @@ use std::{
 use nwfilter_common::{TIMEOUTS, Timeout, Timeouts};
 use serde::Deserialize;
 
-use crate::model::Semantics;
+use crate::{kernel::AttachMode, model::Semantics};
 
 /// Where things are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where maps, programs and links are pinned: on a BPF file system.
     pub pin_dir: PathBuf,
+    /// How programs are attached to ports.
+    pub attach: AttachMode,
     /// How filters are read.
     pub semantics: Semantics,
     /// How connections are tracked.
@@ -96,6 +98,7 @@ impl Default for Config {
             state_dir: "/run/nwfilter".into(),
             socket: Self::SOCKET.into(),
             pin_dir: Self::PIN_DIR.into(),
+            attach: AttachMode::default(),
             semantics: Semantics::default(),
             connections: Connections::default(),
         }
@@ -110,8 +113,17 @@ struct File {
     state_dir: Option<PathBuf>,
     socket: Option<PathBuf>,
     pin_dir: Option<PathBuf>,
+    attach: Option<AttachName>,
     semantics: Option<SemanticsName>,
     connections: Option<Connections>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AttachName {
+    Auto,
+    Tcx,
+    Clsact,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -176,6 +188,12 @@ impl Config {
             state_dir: file.state_dir.unwrap_or(default.state_dir),
             socket: file.socket.unwrap_or(default.socket),
             pin_dir: file.pin_dir.unwrap_or(default.pin_dir),
+            attach: match file.attach {
+                None => default.attach,
+                Some(AttachName::Auto) => AttachMode::Auto,
+                Some(AttachName::Tcx) => AttachMode::Tcx,
+                Some(AttachName::Clsact) => AttachMode::Clsact,
+            },
             semantics: match file.semantics {
                 None => default.semantics,
                 Some(SemanticsName::Strict) => Semantics::Strict,

@@ -10,10 +10,11 @@ use super::{
     Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters, leases::LeaseFiles,
 };
 use crate::{
-    kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Learn, Options},
-    learn::{Learner, prepare_learning},
-    model::{Binding, Semantics},
-    prepare::Prepared,
+    fault,
+    kernel::{self, Bind, Change, Datapath, KernelError, Learn, Options},
+    learn::Learner,
+    model::Binding,
+    shapes::{Shaped, Shapes},
 };
 
 /// A port that is to be filtered.
@@ -22,7 +23,7 @@ pub(super) struct Bound {
     /// The binding, or why its file cannot be used.
     pub(super) binding: Result<Binding, String>,
     /// What is enforced while its device is there; nothing passes if there is nothing.
-    pub(super) prepared: Option<Prepared>,
+    pub(super) prepared: Option<Shaped>,
     /// Why it is not what the binding asks for.
     pub(super) problem: Option<String>,
     /// What is known of the VM's addresses.
@@ -40,9 +41,10 @@ impl Bound {
     }
 
     /// Makes the tables anew. If there are none, those that were made before go on.
-    pub(super) fn prepare(&mut self, filters: &Filters, semantics: Semantics) {
+    pub(super) fn prepare(&mut self, filters: &Filters, shapes: &mut Shapes) {
         let prepared = match &self.binding {
-            Ok(binding) => prepare_learning(binding, filters, semantics, &self.addresses())
+            Ok(binding) => shapes
+                .prepare_learning(binding, filters, &self.addresses())
                 .map_err(|error| chain(&error)),
             Err(error) => Err(error.clone()),
         };
@@ -58,7 +60,7 @@ impl Bound {
     /// Whether a filter is part of what is enforced, or would be.
     pub(super) fn uses(&self, filter: &str) -> bool {
         match (&self.prepared, &self.binding) {
-            (Some(prepared), _) => prepared.resolved.filters.contains_key(filter),
+            (Some(prepared), _) => prepared.uses(filter),
             (None, Ok(binding)) => binding.filter == filter,
             (None, Err(_)) => false,
         }
@@ -83,6 +85,7 @@ const fn closed(port: &str) -> Bind<'_> {
             flags: 0,
             mac: MacAddr([0; 6]),
         },
+        identities: None,
     }
 }
 
@@ -91,6 +94,8 @@ pub(super) struct Control {
     pub(super) config: Config,
     pub(super) datapath: Datapath,
     pub(super) filters: Filters,
+    /// What bindings have in common, with the filters as they are.
+    pub(super) shapes: Shapes,
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
     pub(super) leases: LeaseFiles,
@@ -99,6 +104,7 @@ pub(super) struct Control {
 impl Control {
     /// Reads everything from disk, takes over what is pinned, and makes it what it should be.
     pub(super) fn start(config: Config) -> Result<Self, DaemonError> {
+        fault::begin("start");
         let filters = Filters::load(config.filter_dir.clone(), config.semantics)
             .map_err(DaemonError::file("read", &config.filter_dir))?;
         let files = BindingFiles::new(config.bindings_dir());
@@ -109,11 +115,12 @@ impl Control {
             .map_err(DaemonError::file("read", config.leases_dir()))?;
         let datapath = Datapath::open(Options {
             pins: Some(config.pin_dir.clone()),
-            attach: AttachMode::Auto,
+            attach: config.attach,
             quota: config.connections.per_port,
             timeouts: config.connections.timeouts(),
         })?;
         let mut control = Self {
+            shapes: Shapes::new(config.semantics),
             config,
             datapath,
             filters,
@@ -129,11 +136,13 @@ impl Control {
         control.release_unwanted();
         let ports: Vec<String> = control.bindings.keys().cloned().collect();
         control.enforce(&ports);
+        control.datapath.remove_strangers()?;
         Ok(control)
     }
 
     /// Reads all filters again. What cannot be used any more stays enforced as it was.
     pub(super) fn reload(&mut self) {
+        fault::begin("reload");
         if let Err(error) = self.filters.reload() {
             let directory = self.config.filter_dir.display();
             error!("cannot read {directory}: {error}; filters stay as they were");
@@ -146,8 +155,9 @@ impl Control {
     }
 
     fn prepare_all(&mut self) {
+        self.shapes = Shapes::new(self.config.semantics);
         for (port, bound) in &mut self.bindings {
-            bound.prepare(&self.filters, self.config.semantics);
+            bound.prepare(&self.filters, &mut self.shapes);
             if let Some(problem) = &bound.problem {
                 let instead = match bound.prepared {
                     Some(_) => "what it had stays in force",

@@ -8,14 +8,17 @@ use crate::kernel::{self, Change};
 impl Control {
     /// Makes what is enforced fit the devices that there are now.
     pub(super) fn links_changed(&mut self, changes: &LinkChanges) {
-        let affected: Vec<(String, u32)> = self
-            .datapath
-            .ports()
-            .iter()
-            .filter(|(_, state)| changes.concern(state.ifindex))
-            .map(|(port, state)| (port.clone(), state.ifindex))
-            .collect();
-        let mut again = Vec::new();
+        let ports = self.datapath.ports().iter();
+        let ports = ports.map(|(port, state)| (port.clone(), state.ifindex));
+        let mut affected: Vec<(String, u32)> = ports.collect();
+        let is_renamed = |(port, ifindex): &(String, u32)| {
+            changes.concern(*ifindex) && kernel::ifname(*ifindex).is_some_and(|name| name != *port)
+        };
+        if !affected.iter().any(is_renamed) {
+            // Else its new name may be the old one of another, which was renamed before.
+            affected.retain(|(_, ifindex)| changes.concern(*ifindex));
+        }
+        let mut renamed = Vec::new();
         for (port, ifindex) in affected {
             let attached = match self.datapath.is_attached(&port) {
                 Some(attached) => attached,
@@ -25,21 +28,24 @@ impl Control {
             if attached && name.as_ref() == Some(&port) {
                 continue;
             }
-            let renamed = |name: &String| attached && !self.datapath.ports().contains_key(name);
-            let done = if let Some(name) = name.filter(renamed) {
+            if let Some(name) = name.filter(|_| attached) {
                 // It keeps its filter until it gets that of its new name, if there is one.
                 info!("{port} is now called {name}");
-                let done = self.datapath.rename(&port, &name);
-                again.push(name);
-                done
-            } else {
-                info!("{port}: the device is gone");
-                self.datapath.apply(&[Change::Unbind(&port)])
-            };
-            if let Err(error) = done {
+                renamed.push((port, name));
+                continue;
+            }
+            info!("{port}: the device is gone");
+            if let Err(error) = self.datapath.apply(&[Change::Unbind(&port)]) {
                 error!("{port}: {}", chain(&error));
             }
         }
+        if let Err(error) = self.datapath.rename(&renamed) {
+            error!(
+                "cannot follow devices to their new names: {}",
+                chain(&error)
+            );
+        }
+        let mut again: Vec<String> = renamed.into_iter().map(|(_, name)| name).collect();
         let appeared = self.bindings.keys().filter(|port| {
             kernel::ifindex(port).is_some_and(|ifindex| {
                 let enforced = self.datapath.ports().get(*port);

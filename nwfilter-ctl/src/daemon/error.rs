@@ -13,6 +13,9 @@ pub enum DaemonError {
     /// Network devices cannot be watched.
     #[error("cannot watch network devices")]
     Links(#[source] io::Error),
+    /// What the service manager handed over is no listening socket.
+    #[error("cannot use the socket of the service manager")]
+    HandedOver(#[source] io::Error),
     /// Another daemon has the state directory.
     #[error("another daemon uses {path}")]
     Busy {

@@ -43,6 +43,8 @@ pub(super) enum Event {
     Learning(Vec<LearnEvent>),
     /// Dead connections are to be removed.
     Sweep,
+    /// The service manager wants to know whether this loop still runs.
+    Watchdog,
     /// Frames were dropped.
     Drops(Vec<DropEvent>),
 }
@@ -57,6 +59,7 @@ pub(super) struct Events {
     drops: Option<AsyncFd<DropEvents>>,
     learning: Option<AsyncFd<LearnEvents>>,
     sweep: Interval,
+    watchdog: Option<Interval>,
 }
 
 impl Events {
@@ -75,6 +78,8 @@ impl Events {
             drops: None,
             learning: None,
             sweep,
+            // Twice in the time after which it would be taken for hung.
+            watchdog: sd_notify::watchdog_enabled().map(|limit| interval(limit / 2)),
         };
         Ok((events, sender))
     }
@@ -122,6 +127,7 @@ impl Events {
                     }
                 }
                 _ = self.sweep.tick() => return Event::Sweep,
+                () = tick(&mut self.watchdog) => return Event::Watchdog,
                 Some(request) = self.requests.recv() => return Event::Request(request),
                 drops = next_batch(&mut self.drops) => {
                     if !drops.is_empty() {
@@ -137,6 +143,14 @@ impl Events {
 async fn elapsed(time: Option<Duration>) {
     match time {
         Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next tick; never, without a clock.
+async fn tick(clock: &mut Option<Interval>) {
+    match clock {
+        Some(clock) => _ = clock.tick().await,
         None => std::future::pending().await,
     }
 }

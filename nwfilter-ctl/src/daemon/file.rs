@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::DaemonError;
+use crate::fault;
 
 /// Replaces a file so that whoever reads it, also after a crash, finds the old or the new content.
 /// When this returns, it is on disk.
@@ -20,13 +21,19 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     temporary.push(name);
     temporary.push(".new");
     let temporary = directory.join(temporary);
-    let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, path));
+    let written = write_new(&temporary, content).and_then(|()| {
+        fault::point();
+        fs::rename(&temporary, path)
+    });
     if let Err(error) = written {
         // Of no use, and not in the way of the next attempt either.
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    sync_directory(directory)
+    fault::point();
+    sync_directory(directory)?;
+    fault::point();
+    Ok(())
 }
 
 fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -43,7 +50,10 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Removes a file; that it is gone already is no error.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Ok(()) => path.parent().map_or(Ok(()), sync_directory),
+        Ok(()) => {
+            fault::point();
+            path.parent().map_or(Ok(()), sync_directory)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }

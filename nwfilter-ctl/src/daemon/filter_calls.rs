@@ -17,11 +17,10 @@ use crate::{
     diag::{Diagnostic, SourceFile},
     format::format_filter,
     kernel::{self, Change},
-    learn::prepare_learning,
     model::Filter,
     parse::parse_filter,
-    prepare::Prepared,
     resolve::LoadedFilter,
+    shapes::{Shaped, Shapes},
 };
 
 impl Control {
@@ -53,7 +52,8 @@ impl Control {
             );
             return Err(ApiError::new(ErrorKind::Invalid, message));
         }
-        let rebuilt = self.rebuild(&with)?;
+        let mut shapes = self.shapes.without(filter.name());
+        let rebuilt = self.rebuild(&with, &mut shapes)?;
         self.filters.save(Arc::clone(&filter)).map_err(|error| {
             let path = self.filters.path(filter.name());
             ApiError::new(ErrorKind::Storage, format!("{}: {error}", path.display()))
@@ -70,6 +70,8 @@ impl Control {
             }
             return Err(ApiError::new(error.kind, message));
         }
+        shapes.collect();
+        self.shapes = shapes;
         info!("filter {} defined", filter.name());
         Ok(info(filter.name(), &Ok(filter.clone())))
     }
@@ -97,6 +99,7 @@ impl Control {
             );
             return Err(ApiError::new(ErrorKind::InUse, message));
         }
+        self.shapes = self.shapes.without(&name);
         self.filters.remove(&name).map_err(|error| {
             let path = self.filters.path(&name);
             ApiError::new(ErrorKind::Storage, format!("{}: {error}", path.display()))
@@ -175,7 +178,11 @@ impl Control {
 
     /// New tables for the bindings that a changed filter is part of, and for those that have none:
     /// it may be what they lack.
-    fn rebuild(&self, filters: &With<'_>) -> Result<Vec<(String, Prepared)>, ApiError> {
+    fn rebuild(
+        &self,
+        filters: &With<'_>,
+        shapes: &mut Shapes,
+    ) -> Result<Vec<(String, Shaped)>, ApiError> {
         let name = filters.filter.name();
         let mut rebuilt = Vec::new();
         for (port, bound) in &self.bindings {
@@ -186,7 +193,7 @@ impl Control {
                 continue;
             }
             let addresses = bound.addresses();
-            match prepare_learning(binding, filters, self.config.semantics, &addresses) {
+            match shapes.prepare_learning(binding, filters, &addresses) {
                 Ok(prepared) => rebuilt.push((port.clone(), prepared)),
                 Err(_) if bound.problem.is_some() => {}
                 Err(error) => {
@@ -199,7 +206,7 @@ impl Control {
     }
 
     /// Puts new tables into force, all at one instant.
-    pub(super) fn switch(&mut self, rebuilt: Vec<(String, Prepared)>) -> Result<(), ApiError> {
+    pub(super) fn switch(&mut self, rebuilt: Vec<(String, Shaped)>) -> Result<(), ApiError> {
         let changes: Vec<_> = rebuilt
             .iter()
             .filter(|(port, _)| kernel::ifindex(port).is_some())

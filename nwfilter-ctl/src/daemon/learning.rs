@@ -145,7 +145,7 @@ impl Control {
             let Some(bound) = self.bindings.get_mut(port) else {
                 continue;
             };
-            bound.prepare(&self.filters, self.config.semantics);
+            bound.prepare(&self.filters, &mut self.shapes);
             let addresses = bound.learner.iter().flat_map(Learner::addresses);
             let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
             info!("{port}: addresses [{}]", addresses.join(", "));
@@ -157,6 +157,7 @@ impl Control {
         }
         if !ports.is_empty() {
             self.enforce(&ports);
+            self.shapes.collect();
         }
     }
 

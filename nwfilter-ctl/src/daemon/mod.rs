@@ -41,6 +41,7 @@ pub use self::{
     config::{Config, ConfigError},
     error::DaemonError,
 };
+use crate::fault;
 
 /// Runs the daemon until SIGTERM or SIGINT. What it enforces stays enforced.
 ///
@@ -63,7 +64,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let _lock = StateLock::take(&config.state_dir)?;
     let (mut events, requests) = Events::new()?;
     let mut control = Control::start(config)?;
-    server::listen(&control.config.socket, requests)?;
+    let own_socket = server::listen(&control.config.socket, requests)?;
     let mut monitors = Monitors::default();
     events.add_learning(control.datapath.learning()?)?;
     ready(&control);
@@ -72,8 +73,10 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
             Event::Stop(signal) => {
                 info!("{signal}: stopping; all filters stay in force");
                 notify(&[sd_notify::NotifyState::Stopping]);
-                // Whoever comes now shall see that nobody is here.
-                let _ = fs::remove_file(&control.config.socket);
+                if own_socket {
+                    // Whoever comes now shall see that nobody is here.
+                    let _ = fs::remove_file(&control.config.socket);
+                }
                 return Ok(());
             }
             Event::Reload => control.reload(),
@@ -84,6 +87,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
             }
             Event::Expiry => control.expire_leases(),
             Event::Learning(frames) => control.learn(&frames),
+            Event::Watchdog => notify(&[sd_notify::NotifyState::Watchdog]),
             Event::Links(changes) => control.links_changed(&changes),
             Event::Request(Request { call, answer }) => {
                 let result = match call {
@@ -92,6 +96,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                     }
                     call => Answer::Once(control.answer(call)),
                 };
+                fault::point();
                 // The caller may be gone, and what was done stays done.
                 let _ = answer.send(result);
             }
@@ -104,6 +109,8 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 {
                     error!("cannot stop drop events: {}", chain(&error));
                 }
+                // There may be more without end, and callers want a turn.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -136,6 +143,7 @@ fn monitor(
 impl Control {
     /// Does what a caller asks for.
     fn answer(&mut self, call: Call) -> Result<serde_json::Value, ApiError> {
+        fault::begin(call.name());
         Ok(match call {
             Call::Define { xml } => json!(self.define(&xml)?),
             Call::Undefine { filter } => json!(self.undefine(&filter)?),
@@ -145,7 +153,7 @@ impl Control {
             Call::BindingDelete { port } => json!(self.unbind(&port)?),
             Call::BindingList => json!(self.binding_list()),
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
-            Call::Show { port } => json!(self.show(&port)?),
+            Call::Show { port, raw } => json!(self.show(&port, raw)?),
             Call::Connections { port } => json!(self.connections(&port)?),
             Call::Flush { port } => json!(self.flush(&port)?),
             Call::Status => json!(self.status()?),

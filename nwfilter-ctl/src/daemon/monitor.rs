@@ -71,7 +71,7 @@ impl Control {
             Some(Fault::None) => known
                 .filter(|(_, state)| state.record.image == event.image)
                 .and_then(|(port, _)| self.bindings.get(port)?.prepared.as_ref())
-                .and_then(|prepared| prepared.compiled.entries.get(event.entry as usize))
+                .and_then(|prepared| prepared.shape.entries.get(event.entry as usize))
                 .map_or_else(|| "a rule of an earlier filter".into(), ToString::to_string),
             Some(fault) => fault.as_str().to_owned(),
             None => format!("fault {}", event.fault),

@@ -1,7 +1,13 @@
 //! Callers: each has a task of its own that reads requests and writes answers, so that one who is
 //! slow, silent or talks nonsense holds up nobody. The work is done elsewhere, one call at a time.
 
-use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::{fd::FromRawFd, unix::fs::PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 use tokio::{
@@ -45,9 +51,32 @@ pub(super) enum Answer {
     Stream(mpsc::Receiver<String>),
 }
 
-/// Listens at `path`, where a socket of an earlier daemon may be: the caller has the lock. Everybody
-/// may connect; who may do what is decided for each.
-pub(super) fn listen(path: &Path, requests: mpsc::Sender<Request>) -> Result<(), DaemonError> {
+/// Listens on the socket that the service manager hands over, or else at `path`, where a socket of an
+/// earlier daemon may be: the caller has the lock. Everybody may connect; who may do what is decided
+/// for each. Returns whether the socket is our own.
+pub(super) fn listen(path: &Path, requests: mpsc::Sender<Request>) -> Result<bool, DaemonError> {
+    let (listener, own) = match handed_over().map_err(DaemonError::HandedOver)? {
+        Some(listener) => (listener, false),
+        None => (bind(path)?, true),
+    };
+    tokio::spawn(accept(listener, requests));
+    Ok(own)
+}
+
+/// The socket of socket activation, if there is one.
+fn handed_over() -> io::Result<Option<UnixListener>> {
+    let Some(fd) = sd_notify::listen_fds()?.next() else {
+        return Ok(None);
+    };
+    // SAFETY: the service manager gave us the descriptor, and this is the only place that takes it.
+    let listener = unsafe { std::os::unix::net::UnixListener::from_raw_fd(fd) };
+    // Of the right kind, or this fails.
+    listener.local_addr()?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener).map(Some)
+}
+
+fn bind(path: &Path) -> Result<UnixListener, DaemonError> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(DaemonError::file("create", directory))?;
     }
@@ -60,8 +89,7 @@ pub(super) fn listen(path: &Path, requests: mpsc::Sender<Request>) -> Result<(),
     let listener = UnixListener::bind(path).map_err(DaemonError::file("listen at", path))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))
         .map_err(DaemonError::file("open to everybody", path))?;
-    tokio::spawn(accept(listener, requests));
-    Ok(())
+    Ok(listener)
 }
 
 async fn accept(listener: UnixListener, requests: mpsc::Sender<Request>) {

@@ -8,11 +8,15 @@ use super::{
     error::chain,
     filter_calls,
 };
-use crate::{compile::Entry, kernel::KernelError, model::Semantics};
+use crate::{
+    compile::{Entry, decode},
+    kernel::KernelError,
+    model::Semantics,
+};
 
 impl Control {
     /// What a port does.
-    pub(super) fn show(&self, port: &str) -> Result<PortInfo, ApiError> {
+    pub(super) fn show(&self, port: &str, raw: bool) -> Result<PortInfo, ApiError> {
         let kernel = |error: KernelError| ApiError::new(ErrorKind::Kernel, chain(&error));
         let bound = self.find_binding(port)?;
         let mut rules = Vec::new();
@@ -23,7 +27,7 @@ impl Control {
             let entries = bound
                 .prepared
                 .iter()
-                .flat_map(|prepared| &prepared.compiled.entries);
+                .flat_map(|prepared| &prepared.shape.entries);
             for (entry, counter) in entries.zip(counted) {
                 let origin = match entry {
                     Entry::Rule(origin) => Some(origin),
@@ -59,27 +63,38 @@ impl Control {
             }
             .to_owned(),
             rules,
-            raw: self.raw(port),
+            attached: self.datapath.attached(port).map(ToOwned::to_owned),
+            raw: self.raw(port, raw).map_err(kernel)?,
         })
     }
 
-    fn raw(&self, port: &str) -> Option<RawPort> {
-        let state = self.datapath.ports().get(port)?;
-        let compiled = self.bindings.get(port)?.prepared.as_ref();
-        let compiled = compiled.map(|prepared| &prepared.compiled);
-        Some(RawPort {
+    /// The record as the kernel has it, and, if `tables` is true, its image in words.
+    fn raw(&self, port: &str, tables: bool) -> Result<Option<RawPort>, KernelError> {
+        let Some(state) = self.datapath.read(port)? else {
+            return Ok(None);
+        };
+        let bound = self.bindings.get(port);
+        let prepared = bound.and_then(|bound| bound.prepared.as_ref());
+        let words = if tables && state.record.flags & PortRecord::READY != 0 {
+            self.datapath.image(state.record.image)?
+        } else {
+            None
+        };
+        Ok(Some(RawPort {
+            side: self.datapath.side(),
+            tables: words.map_or_else(Vec::new, |words| decode(&words)),
             ifindex: state.ifindex,
             number: state.number,
             image: state.record.image,
-            image_words: compiled.map_or(0, |compiled| compiled.image.used_words()),
+            image_words: prepared.map_or(0, |prepared| prepared.shape.image.used_words()),
             counters: state.record.counters,
             entries: state.record.entries,
             ready: state.record.flags & PortRecord::READY != 0,
-            slots: state.record.slots[..compiled.map_or(0, |compiled| compiled.slots.len())]
+            slots: state.record.slots[..prepared.map_or(0, |prepared| prepared.slots.len())]
                 .iter()
                 .map(|slot| format!("{:x}/{:x}", slot.value, slot.mask))
                 .collect(),
-        })
+        }))
     }
 
     /// Desired against observed.

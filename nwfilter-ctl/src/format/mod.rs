@@ -30,6 +30,13 @@ pub fn format_binding(binding: &Binding) -> String {
     out
 }
 
+/// A rule as it is in [`format_filter`]: equal for rules that mean the same and are written alike.
+pub fn format_rule(rule: &Rule) -> String {
+    let mut out = String::new();
+    let _ = write_rule(&mut out, rule);
+    out
+}
+
 fn write_filter(out: &mut String, filter: &Filter) -> std::fmt::Result {
     write!(
         out,

@@ -11,13 +11,15 @@ use aya::{
     Ebpf,
     programs::{
         LinkOrder, ProgramError, SchedClassifier, TcAttachType,
-        links::{FdLink, PinnedLink},
+        links::{FdLink, Link as _, PinnedLink},
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
 };
 use nwfilter_common::FrameDirection;
+use tracing::debug;
 
 use super::{KernelError, object, sys};
+use crate::fault;
 
 /// How programs are attached.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -35,9 +37,9 @@ pub enum AttachMode {
 const PRIORITY: u16 = 1;
 const HANDLE: TcHandle = TcHandle::new(0, 0x6e77);
 
-const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
+pub(super) const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
 
-const fn attach_type(direction: FrameDirection) -> TcAttachType {
+pub(super) const fn attach_type(direction: FrameDirection) -> TcAttachType {
     match direction {
         FrameDirection::In => TcAttachType::Egress,
         FrameDirection::Out => TcAttachType::Ingress,
@@ -80,10 +82,16 @@ impl Attachment {
     /// Whether it is on a device; `None` if that cannot be told.
     pub(super) fn is_on(&self, ifindex: u32) -> Option<bool> {
         match self {
-            Self::Pinned(path) => {
-                Some(sys::pinned_link_ifindex(path).is_ok_and(|on| on == ifindex))
-            }
+            Self::Pinned(path) => Some(sys::pinned_link(path).is_ok_and(|(on, _)| on == ifindex)),
             Self::Tcx(_) | Self::Clsact(_) => None,
+        }
+    }
+
+    /// The way of attaching.
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Tcx(_) | Self::Pinned(_) => "tcx",
+            Self::Clsact(_) => "clsact",
         }
     }
 
@@ -95,47 +103,87 @@ impl Attachment {
     }
 }
 
-/// Gives the pins of a port the name that it has now.
-pub(super) fn rename(attached: &mut [Attachment], port: &str) -> Result<(), KernelError> {
+/// Gives the pins of all links the names that their devices have now. Two devices may have swapped
+/// theirs, so no pin takes the place of another before that has moved.
+pub(super) fn settle(links: &Path) -> Result<(), KernelError> {
+    let mut moved = Vec::new();
+    for path in pins(links)? {
+        let Ok((ifindex, direction)) = sys::pinned_link(&path) else {
+            // None of ours. If it is in the way of a port, that port will say so.
+            continue;
+        };
+        let Some(name) = sys::ifname(ifindex) else {
+            continue;
+        };
+        let settled = pin_path(links, &name, direction);
+        if settled != path {
+            // No name of a device yields that of this pin.
+            let away = links.join(format!("%{ifindex}%-{}", suffix(direction)));
+            if away != path {
+                fs::rename(&path, &away).map_err(file("rename", &path))?;
+                fault::point();
+            }
+            moved.push((away, settled));
+        }
+    }
+    for (away, settled) in moved {
+        if settled.exists() {
+            // Another link of the same device in the same direction.
+            Attachment::Pinned(away).detach()?;
+        } else {
+            fs::rename(&away, &settled).map_err(file("rename", &away))?;
+        }
+        fault::point();
+    }
+    Ok(())
+}
+
+/// Where the links of a port are once [`settle`] has been there.
+pub(super) fn follow(attached: &mut [Attachment], port: &str) {
     for (attachment, direction) in attached.iter_mut().zip(DIRECTIONS) {
         if let Attachment::Pinned(path) = attachment {
             let links = path.parent().unwrap_or(path);
-            let new = pin_path(links, port, direction);
-            remove(&new)?;
-            fs::rename(&*path, &new).map_err(|source| KernelError::File {
-                action: "rename",
-                path: path.clone(),
-                source,
-            })?;
-            *path = new;
+            *path = pin_path(links, port, direction);
+        }
+    }
+}
+
+/// Removes the links that are neither among those attached nor of one of these ports.
+pub(super) fn remove_strangers<'a>(
+    links: &Path,
+    ports: impl Iterator<Item = &'a String>,
+    attached: impl Iterator<Item = &'a Attachment>,
+) -> Result<(), KernelError> {
+    let mut known: HashSet<PathBuf> = attached
+        .filter_map(|attachment| match attachment {
+            Attachment::Pinned(path) => Some(path.clone()),
+            Attachment::Tcx(_) | Attachment::Clsact(_) => None,
+        })
+        .collect();
+    known.extend(ports.flat_map(|port| DIRECTIONS.map(|way| pin_path(links, port, way))));
+    for path in pins(links)? {
+        if !known.contains(&path) && sys::pinned_link(&path).is_ok() {
+            Attachment::Pinned(path).detach()?;
         }
     }
     Ok(())
 }
 
-/// Removes the pins of links that are not among those known.
-pub(super) fn remove_strangers<'a>(
-    links: &Path,
-    known: impl Iterator<Item = &'a Attachment>,
-) -> Result<(), KernelError> {
-    let known: HashSet<&Path> = known
-        .filter_map(|attachment| match attachment {
-            Attachment::Pinned(path) => Some(path.as_path()),
-            Attachment::Tcx(_) | Attachment::Clsact(_) => None,
-        })
-        .collect();
-    let failed = |source| KernelError::File {
-        action: "read",
-        path: links.to_owned(),
+/// All pins of links.
+fn pins(links: &Path) -> Result<Vec<PathBuf>, KernelError> {
+    let entries = fs::read_dir(links).map_err(file("read", links))?;
+    let paths = entries.map(|entry| Ok(entry.map_err(file("read", links))?.path()));
+    paths.collect()
+}
+
+/// For `map_err` on operations on files.
+fn file(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KernelError {
+    let path = path.to_owned();
+    move |source| KernelError::File {
+        action,
+        path,
         source,
-    };
-    for entry in fs::read_dir(links).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if !known.contains(path.as_path()) {
-            Attachment::Pinned(path).detach()?;
-        }
     }
-    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), KernelError> {
@@ -152,11 +200,14 @@ fn remove(path: &Path) -> Result<(), KernelError> {
 /// Path of the pin of a port's link. A dot may be in a device's name, but not in that of a pin.
 fn pin_path(links: &Path, port: &str, direction: FrameDirection) -> PathBuf {
     let escaped = port.replace('%', "%25").replace('.', "%2e");
-    let suffix = match direction {
+    links.join(format!("{escaped}-{}", suffix(direction)))
+}
+
+const fn suffix(direction: FrameDirection) -> &'static str {
+    match direction {
         FrameDirection::In => "in",
         FrameDirection::Out => "out",
-    };
-    links.join(format!("{escaped}-{suffix}"))
+    }
 }
 
 /// Attaches both programs to a port, or takes over what is attached already. `links` is where links
@@ -169,13 +220,22 @@ pub(super) fn attach(
     ifindex: u32,
 ) -> Result<Vec<Attachment>, KernelError> {
     let mut attached = Vec::new();
+    let mut new = Vec::new();
     for direction in DIRECTIONS {
-        // On an error, dropping what is attached so far detaches it; pins are removed by hand.
         match attach_one(ebpf, mode, links, port, ifindex, direction) {
-            Ok(attachment) => attached.push(attachment),
+            Ok((attachment, is_new)) => {
+                attached.push(attachment);
+                new.push(is_new);
+                fault::point();
+            }
             Err(error) => {
-                for attachment in attached {
-                    attachment.detach()?;
+                for (attachment, is_new) in attached.into_iter().zip(new) {
+                    if is_new {
+                        attachment.detach()?;
+                    } else {
+                        // It was in force before, and still is.
+                        attachment.keep();
+                    }
                 }
                 return Err(error);
             }
@@ -184,6 +244,7 @@ pub(super) fn attach(
     Ok(attached)
 }
 
+/// Attaches one program; also says whether there was none before.
 fn attach_one(
     ebpf: &mut Ebpf,
     mode: AttachMode,
@@ -191,12 +252,12 @@ fn attach_one(
     port: &str,
     ifindex: u32,
     direction: FrameDirection,
-) -> Result<Attachment, KernelError> {
+) -> Result<(Attachment, bool), KernelError> {
     let program = object::program(ebpf, object::program_name(direction))?;
     let pin = links.map(|links| pin_path(links, port, direction));
     if let Some(pin) = pin.as_ref().filter(|pin| pin.exists()) {
         if take_over(program, pin, port, ifindex)? {
-            return Ok(Attachment::Pinned(pin.clone()));
+            return Ok((Attachment::Pinned(pin.clone()), false));
         }
         // The link of a device that is gone.
         remove(pin)?;
@@ -214,14 +275,15 @@ fn attach_one(
                     path: PathBuf::from(port),
                     source: Box::new(source),
                 })?;
+                remove_clsact(port, direction);
                 let Some(pin) = pin else {
-                    return Ok(Attachment::Tcx(link));
+                    return Ok((Attachment::Tcx(link), true));
                 };
                 link.pin(&pin).map_err(|source| KernelError::Pin {
                     path: pin.clone(),
                     source: Box::new(source),
                 })?;
-                return Ok(Attachment::Pinned(pin));
+                return Ok((Attachment::Pinned(pin), true));
             }
             // What a kernel without TCX says to an attach type that it does not know.
             Err(ProgramError::SyscallError(error))
@@ -241,11 +303,7 @@ fn take_over(
     port: &str,
     ifindex: u32,
 ) -> Result<bool, KernelError> {
-    let of = sys::pinned_link_ifindex(pin).map_err(|source| KernelError::File {
-        action: "read the link",
-        path: pin.to_owned(),
-        source,
-    })?;
+    let (of, _) = sys::pinned_link(pin).map_err(file("read the link", pin))?;
     if of != ifindex {
         return Ok(false);
     }
@@ -269,7 +327,7 @@ fn attach_clsact(
     program: &mut SchedClassifier,
     port: &str,
     direction: FrameDirection,
-) -> Result<Attachment, KernelError> {
+) -> Result<(Attachment, bool), KernelError> {
     let failed = |source: ProgramError| KernelError::Attach {
         port: port.to_owned(),
         source: Box::new(source),
@@ -290,11 +348,13 @@ fn attach_clsact(
         classid: None,
     };
     let options = TcAttachOptions::Netlink(options);
+    let mut is_new = true;
     let id = match program.attach_with_options(port, attach_type(direction), options) {
         Err(ProgramError::TcError(TcError::NetlinkError(error)))
             if error.raw_os_error() == Some(libc::EEXIST) =>
         {
             // Ours, of an earlier run: replace the program in it.
+            is_new = false;
             let ours =
                 SchedClassifierLink::attached(port, attach_type(direction), PRIORITY, HANDLE, None)
                     .map_err(|source| KernelError::Syscall {
@@ -305,7 +365,18 @@ fn attach_clsact(
         }
         other => other.map_err(failed)?,
     };
-    Ok(Attachment::Clsact(program.take_link(id).map_err(failed)?))
+    let link = program.take_link(id).map_err(failed)?;
+    Ok((Attachment::Clsact(link), is_new))
+}
+
+/// Removes our clsact filter, of a time when that was the way to attach; most often there is none.
+fn remove_clsact(port: &str, direction: FrameDirection) {
+    let ours = SchedClassifierLink::attached(port, attach_type(direction), PRIORITY, HANDLE, None);
+    if let Ok(ours) = ours
+        && ours.detach().is_ok()
+    {
+        debug!("{port}: attached by TCX, no longer by clsact");
+    }
 }
 
 #[cfg(test)]

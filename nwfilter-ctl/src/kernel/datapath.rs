@@ -9,6 +9,7 @@ use std::{
     fs::{self, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use aya::{
@@ -16,18 +17,21 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use nwfilter_common::{
-    ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, MacAddr, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
+    ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_PORTS, MacAddr, PortRecord,
+    SLOTS, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
     AttachMode, DropEvents, KernelError, LearnEvents, Run,
     attach::{self, Attachment},
     connections::{self, Connection, Connections},
-    object, sys,
+    counters::{Counters, Pairs, difference},
+    object,
+    plan::Plan,
+    sys,
     tables::{self, Tables},
 };
-use crate::compile::Image;
+use crate::{compile::Image, daemon::chain, fault};
 
 /// How to open the datapath.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +66,9 @@ pub struct Bind<'a> {
     pub slots: &'a [Slot],
     /// Number of entries of the tables.
     pub entries: u32,
+    /// What the entries are: the counter of one goes on where tables are replaced by others that
+    /// have it, too. Without it, they begin at zero, unless the tables stay the same.
+    pub identities: Option<&'a Arc<[u64]>>,
     /// What the VM's addresses are learned from.
     pub learn: Learn,
 }
@@ -88,23 +95,31 @@ pub struct PortState {
 
 impl PortState {
     /// The run of counters.
-    const fn counters(&self) -> (u32, u32) {
+    pub(super) const fn counters(&self) -> (u32, u32) {
         (self.record.counters, FAULT_COUNTERS + self.record.entries)
     }
+}
+
+/// A port that is ready for a change.
+struct Ready {
+    name: String,
+    state: PortState,
+    identities: Option<Arc<[u64]>>,
 }
 
 /// The loaded datapath.
 pub struct Datapath {
     ebpf: Ebpf,
     tables: Tables,
+    counters: Counters,
     connections: Connections,
     options: Options,
     ports: BTreeMap<String, PortState>,
     attachments: HashMap<String, Vec<Attachment>>,
-    images: HashMap<Vec<u32>, u32>,
+    images: HashMap<Image, u32>,
+    /// What the entries of a port are, if that is known.
+    identities: HashMap<String, Arc<[u64]>>,
     generation: u64,
-    /// Ports whose spare record is out of date since the last flip.
-    stale: BTreeSet<String>,
     /// Held as long as this lives: what is pinned has one owner.
     _lock: Option<fs::File>,
 }
@@ -129,30 +144,42 @@ impl Datapath {
         let mut ebpf = object::load(maps.as_deref())?;
         let mut tables = Tables::new(&mut ebpf)?;
         tables.set_global(Global::AbiVersion, u64::from(ABI_VERSION))?;
+        let counters = Counters::new(&mut ebpf)?;
         let mut connections = Connections::new(&mut ebpf)?;
         connections.set_timeouts(&options.timeouts)?;
         let generation = tables.global(Global::Generation)?;
         let mut datapath = Self {
             ebpf,
             tables,
+            counters,
             connections,
             options,
             ports: BTreeMap::new(),
             attachments: HashMap::new(),
             images: HashMap::new(),
+            identities: HashMap::new(),
             generation,
-            stale: BTreeSet::new(),
             _lock: lock,
         };
         datapath.adopt()?;
         Ok(datapath)
     }
 
-    /// Takes over the ports that the maps know.
+    /// Takes over the ports that the maps know. What cannot be attached is left for the next change of
+    /// its port; see [`Datapath::is_attached`].
     fn adopt(&mut self) -> Result<(), KernelError> {
+        if let Some(pins) = &self.options.pins {
+            attach::settle(&links_dir(pins))?;
+        }
+        // Spare records may be half written; no program may still read them.
+        sys::wait_for_programs()?;
         for number in 0..MAX_PORTS as u32 {
             let record = self.tables.record(number, self.generation)?;
+            let spare = self.tables.record(number, self.generation + 1)?;
             if record.ifindex == 0 {
+                if spare != record {
+                    self.clear_records(number)?;
+                }
                 continue;
             }
             let state = PortState {
@@ -165,23 +192,25 @@ impl Datapath {
                 self.remove_records(&state)?;
                 continue;
             };
+            // As if it had just been written: we may have been stopped in between.
+            if spare != record {
+                self.tables
+                    .set_record(number, self.generation + 1, &record)?;
+            }
+            self.tables.index(record.ifindex, number)?;
             if record.flags & PortRecord::READY != 0
+                && !self.images.values().any(|known| *known == record.image)
                 && let Some(words) = self.tables.image(record.image)?
             {
-                self.images.insert(words, record.image);
+                self.images.insert(Image::from_words(words), record.image);
             }
-            // As if it had just been written: we may have been stopped in between.
-            self.tables.index(record.ifindex, number)?;
-            self.attach(&name, record.ifindex)?;
-            self.stale.insert(name.clone());
+            if let Err(error) = self.attach(&name, record.ifindex) {
+                tracing::error!("{name}: {}", chain(&error));
+            }
             self.ports.insert(name, state);
         }
-        if let Some(pins) = &self.options.pins {
-            // Of devices that are gone, or have another name now and other links.
-            attach::remove_strangers(&links_dir(pins), self.attachments.values().flatten())?;
-        }
-        // The spare records may be half written; no program may still read them.
-        sys::wait_for_programs()
+        fault::point();
+        Ok(())
     }
 
     fn attach(&mut self, port: &str, ifindex: u32) -> Result<(), KernelError> {
@@ -192,6 +221,21 @@ impl Datapath {
         Ok(())
     }
 
+    /// Removes what an earlier version or an earlier name has left: to be called when all that
+    /// should be in force is, because until then it may be all that filters a port.
+    ///
+    /// # Errors
+    ///
+    /// When a pin cannot be read or removed.
+    pub fn remove_strangers(&self) -> Result<(), KernelError> {
+        let Some(pins) = &self.options.pins else {
+            return Ok(());
+        };
+        let attached = self.attachments.values().flatten();
+        attach::remove_strangers(&links_dir(pins), self.ports.keys(), attached)?;
+        remove_other_versions(pins)
+    }
+
     /// Makes changes, all at the same instant: a frame of any port sees the state before or the
     /// state after them. On an error nothing has changed, except that some ports of a list of *new*
     /// ones may already be bound.
@@ -200,15 +244,26 @@ impl Datapath {
     ///
     /// A device that does not exist, a full table, or what the kernel refuses.
     pub fn apply(&mut self, changes: &[Change<'_>]) -> Result<(), KernelError> {
+        let mut plan = Plan::new(self.ports.values(), self.images.values().copied());
         let mut ready = Vec::new();
         for change in changes {
             if let Change::Bind(bind) = change {
-                ready.push(self.prepare(bind, &ready)?);
+                ready.push(self.prepare(bind, &mut plan)?);
             }
         }
+        fault::point();
         self.switch(&ready)?;
-        for (name, state) in ready {
+        for Ready {
+            name,
+            state,
+            identities,
+        } in ready
+        {
             let known = self.ports.insert(name.clone(), state);
+            match identities {
+                Some(identities) => _ = self.identities.insert(name.clone(), identities),
+                None => _ = self.identities.remove(&name),
+            }
             if !self.attachments.contains_key(&name)
                 && let Err(error) = self.attach(&name, state.ifindex)
             {
@@ -228,16 +283,13 @@ impl Datapath {
     }
 
     /// Everything that a binding needs, still without effect.
-    fn prepare(
-        &mut self,
-        bind: &Bind<'_>,
-        planned: &[(String, PortState)],
-    ) -> Result<(String, PortState), KernelError> {
+    fn prepare(&mut self, bind: &Bind<'_>, plan: &mut Plan) -> Result<Ready, KernelError> {
         let Bind {
             port,
             image,
             slots,
             entries,
+            identities,
             learn,
         } = *bind;
         let ifindex = sys::ifindex(port).ok_or_else(|| KernelError::NoDevice {
@@ -249,19 +301,17 @@ impl Datapath {
                 limit: SLOTS,
             });
         }
-        if let Some(known) = self
+        if self
             .ports
             .get(port)
-            .filter(|known| known.ifindex != ifindex)
+            .is_some_and(|known| known.ifindex != ifindex)
         {
             // A new device of the same name.
-            let stale = *known;
             self.detach(port)?;
-            self.remove_records(&stale)?;
-            self.ports.remove(port);
+            self.forget(port)?;
         }
         let image_number = match image {
-            Some(image) => self.install(image, planned)?,
+            Some(image) => self.install(image, plan)?,
             None => 0,
         };
         let known = self.ports.get(port).copied();
@@ -270,11 +320,16 @@ impl Datapath {
         });
         let counters = match same {
             Some(known) => known.record.counters,
-            None => self.allocate_counters(FAULT_COUNTERS + entries, planned)?,
+            None => {
+                let count = FAULT_COUNTERS + entries;
+                let first = plan.counters(count)?;
+                self.counters.clear(first, count);
+                first
+            }
         };
         let number = match known {
             Some(known) => known.number,
-            None => self.allocate_port(ifindex, planned)?,
+            None => plan.port(ifindex)?,
         };
         let mut record = PortRecord {
             ifindex,
@@ -293,130 +348,130 @@ impl Datapath {
             ..PortRecord::default()
         };
         record.slots[..slots.len()].copy_from_slice(slots);
-        Ok((
-            port.to_owned(),
-            PortState {
+        Ok(Ready {
+            name: port.to_owned(),
+            state: PortState {
                 ifindex,
                 number,
                 record,
             },
-        ))
+            identities: identities.map(Arc::clone),
+        })
     }
 
     /// The number of an image, which is installed if it is new.
-    fn install(
-        &mut self,
-        image: &Image,
-        planned: &[(String, PortState)],
-    ) -> Result<u32, KernelError> {
-        if let Some(number) = self.images.get(image.words()) {
-            return Ok(*number);
+    fn install(&mut self, image: &Image, plan: &mut Plan) -> Result<u32, KernelError> {
+        if let Some(number) = plan.same_image(image) {
+            return Ok(number);
         }
-        let used: BTreeSet<u32> = self
-            .images
-            .values()
-            .copied()
-            .chain(planned.iter().map(|(_, state)| state.record.image))
-            .collect();
-        let number = (0..MAX_IMAGES as u32)
-            .find(|number| !used.contains(number))
-            .ok_or(KernelError::Full {
-                what: "another filter",
-                limit: MAX_IMAGES,
-            })?;
-        self.tables.set_image(number, image)?;
-        self.images.insert(image.words().to_vec(), number);
+        let number = match self.images.get(image) {
+            Some(number) => *number,
+            None => {
+                let number = plan.image()?;
+                self.tables.set_image(number, image)?;
+                self.images.insert(image.clone(), number);
+                number
+            }
+        };
+        plan.remember(image, number);
         Ok(number)
     }
 
-    fn allocate_port(
-        &self,
-        ifindex: u32,
-        planned: &[(String, PortState)],
-    ) -> Result<u32, KernelError> {
-        let used: BTreeSet<u32> = self.states(planned).map(|state| state.number).collect();
-        [tables::natural_number(ifindex)]
-            .into_iter()
-            .chain(0..MAX_PORTS as u32)
-            .find(|number| !used.contains(number))
-            .ok_or(KernelError::Full {
-                what: "another port",
-                limit: MAX_PORTS,
-            })
-    }
-
-    /// A zeroed run of counters: the first gap that is large enough.
-    fn allocate_counters(
-        &mut self,
-        count: u32,
-        planned: &[(String, PortState)],
-    ) -> Result<u32, KernelError> {
-        let mut runs: Vec<_> = self.states(planned).map(PortState::counters).collect();
-        runs.sort_unstable();
-        let mut first = 0;
-        for (start, length) in runs {
-            if start.saturating_sub(first) >= count {
-                break;
-            }
-            first = first.max(start + length);
-        }
-        if first + count > MAX_COUNTERS as u32 {
-            return Err(KernelError::Full {
-                what: "the counters of a filter",
-                limit: MAX_COUNTERS,
-            });
-        }
-        self.tables.clear_counters(first, count)?;
-        Ok(first)
-    }
-
-    fn states<'a>(
-        &'a self,
-        planned: &'a [(String, PortState)],
-    ) -> impl Iterator<Item = &'a PortState> {
-        self.ports
-            .values()
-            .chain(planned.iter().map(|(_, state)| state))
-    }
-
-    /// Writes records and flips the generation.
-    fn switch(&mut self, ready: &[(String, PortState)]) -> Result<(), KernelError> {
-        let spare = self.generation + 1;
+    /// Puts records into force: those of bound ports all at one instant.
+    fn switch(&mut self, ready: &[Ready]) -> Result<(), KernelError> {
         let (known, new): (Vec<_>, Vec<_>) = ready
             .iter()
-            .partition(|(name, _)| self.ports.contains_key(name));
-        if !known.is_empty() {
-            if !self.stale.is_empty() {
-                // Programs that began before the last flip may still read what is now spare.
-                sys::wait_for_programs()?;
+            .partition(|ready| self.ports.contains_key(&ready.name));
+        // Nothing reads these before their interface has a program.
+        for Ready { state, .. } in new {
+            for generation in [0, 1] {
+                self.tables
+                    .set_record(state.number, generation, &state.record)?;
+                fault::point();
             }
-            for name in &self.stale {
+            self.tables.index(state.ifindex, state.number)?;
+        }
+        if known.is_empty() {
+            return Ok(());
+        }
+        let spare = self.generation + 1;
+        let written = known.iter().try_for_each(|ready| {
+            let state = &ready.state;
+            self.tables.set_record(state.number, spare, &state.record)
+        });
+        fault::point();
+        let carried = self.carried(&known);
+        for (_, to, counter) in &carried {
+            self.counters.add(*to, *counter);
+        }
+        let flipped = written.and_then(|()| self.tables.set_global(Global::Generation, spare));
+        if let Err(error) = flipped {
+            // Or the next flip would put them into force.
+            for Ready { name, .. } in known {
                 if let Some(state) = self.ports.get(name) {
                     self.tables.set_record(state.number, spare, &state.record)?;
                 }
             }
-            self.stale.clear();
-            for (name, state) in &known {
-                self.tables.set_record(state.number, spare, &state.record)?;
-                self.stale.insert(name.clone());
-            }
-            self.tables.set_global(Global::Generation, spare)?;
-            self.generation = spare;
+            return Err(error);
         }
-        // Nothing reads these before their interface has a program.
-        for (_, state) in new {
-            for generation in [0, 1] {
-                self.tables
-                    .set_record(state.number, generation, &state.record)?;
+        self.generation = spare;
+        fault::point();
+        sys::wait_for_programs()?;
+        // What was counted since, by programs that began before the flip.
+        for (from, to, before) in carried {
+            if let [now] = self.counters.read(from, 1)[..] {
+                self.counters.add(to, difference(now, before));
             }
-            self.tables.index(state.ifindex, state.number)?;
         }
+        for Ready { state, .. } in known {
+            self.tables
+                .set_record(state.number, spare + 1, &state.record)?;
+        }
+        fault::point();
         Ok(())
+    }
+
+    /// The counters that go on elsewhere: where they are, where they go on, and what they say.
+    fn carried(&self, ready: &[&Ready]) -> Vec<(u32, u32, Counter)> {
+        let mut pairs: Option<Pairs> = None;
+        let mut carried = Vec::new();
+        for Ready {
+            name,
+            state,
+            identities,
+        } in ready
+        {
+            let Some(before) = self.ports.get(name) else {
+                continue;
+            };
+            let [from, to] = [before, state].map(|state| state.record.counters);
+            if from == to {
+                continue;
+            }
+            let old = self.identities.get(name);
+            // Most ports have the same ones.
+            if !pairs
+                .as_ref()
+                .is_some_and(|pairs| pairs.are_of(old, identities.as_ref()))
+            {
+                pairs = Some(Pairs::new(old, identities.as_ref()));
+            }
+            let counters = self.counters.read(from, before.counters().1);
+            for &(old, new) in pairs.iter().flat_map(|pairs| &pairs.positions) {
+                if let Some(counter) = counters.get(old as usize)
+                    && *counter != Counter::default()
+                {
+                    carried.push((from + old, to + new, *counter));
+                }
+            }
+        }
+        carried
     }
 
     fn detach(&mut self, port: &str) -> Result<(), KernelError> {
         for attachment in self.attachments.remove(port).into_iter().flatten() {
             attachment.detach()?;
+            fault::point();
         }
         Ok(())
     }
@@ -430,7 +485,8 @@ impl Datapath {
         if let Some(state) = self.ports.remove(port) {
             self.remove_records(&state)?;
         }
-        self.stale.remove(port);
+        self.identities.remove(port);
+        fault::point();
         Ok(())
     }
 
@@ -467,12 +523,10 @@ impl Datapath {
     ///
     /// # Errors
     ///
-    /// An unknown port, or a map that cannot be read.
+    /// An unknown port.
     pub fn counters(&self, port: &str) -> Result<Vec<Counter>, KernelError> {
         let (first, count) = self.known(port)?.counters();
-        (first..first + count)
-            .map(|index| self.tables.counter(index))
-            .collect()
+        Ok(self.counters.read(first, count))
     }
 
     /// Begins to report drops. There is one ring buffer: a second reader takes events away from the
@@ -512,28 +566,83 @@ impl Datapath {
     pub fn is_attached(&self, port: &str) -> Option<bool> {
         let ifindex = self.ports.get(port)?.ifindex;
         let mut attached = true;
-        for attachment in self.attachments.get(port)? {
+        let Some(attachments) = self.attachments.get(port) else {
+            return Some(false);
+        };
+        for attachment in attachments {
             attached &= attachment.is_on(ifindex)?;
         }
         Some(attached)
     }
 
-    /// Follows a device that has got another name: what it has stays in force.
+    /// How the programs are attached to a port.
+    pub fn attached(&self, port: &str) -> Option<&'static str> {
+        self.attachments.get(port)?.first().map(Attachment::as_str)
+    }
+
+    /// A port as the kernel's maps have it now; `None` for an unknown one.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be read.
+    pub fn read(&self, port: &str) -> Result<Option<PortState>, KernelError> {
+        let Some(known) = self.ports.get(port) else {
+            return Ok(None);
+        };
+        let record = self.tables.record(known.number, self.generation)?;
+        Ok(Some(PortState { record, ..*known }))
+    }
+
+    /// The words of an image as the kernel has them.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be read.
+    pub fn image(&self, number: u32) -> Result<Option<Vec<u32>>, KernelError> {
+        self.tables.image(number)
+    }
+
+    /// Which of the two records of every port holds.
+    pub const fn side(&self) -> u64 {
+        self.generation & 1
+    }
+
+    /// Whether the kernel's maps have what was put there, in force, for a port.
+    ///
+    /// # Errors
+    ///
+    /// A map that cannot be read.
+    pub fn is_intact(&self, port: &str) -> Result<bool, KernelError> {
+        let in_force = self.tables.global(Global::Generation)? == self.generation;
+        let now = self.read(port)?;
+        Ok(in_force && now.as_ref() == self.ports.get(port))
+    }
+
+    /// Follows devices that have got other names, also those of each other: what they have stays in
+    /// force.
     ///
     /// # Errors
     ///
     /// When a pin cannot be renamed.
-    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), KernelError> {
-        if let Some(mut attached) = self.attachments.remove(old) {
-            let renamed = attach::rename(&mut attached, new);
-            self.attachments.insert(new.to_owned(), attached);
-            renamed?;
+    pub fn rename(&mut self, renamed: &[(String, String)]) -> Result<(), KernelError> {
+        let mut moving = Vec::new();
+        for (old, new) in renamed {
+            if let Some(state) = self.ports.remove(old) {
+                let attached = self.attachments.remove(old).unwrap_or_default();
+                let identities = self.identities.remove(old);
+                moving.push((new.clone(), state, attached, identities));
+            }
         }
-        if let Some(state) = self.ports.remove(old) {
-            self.ports.insert(new.to_owned(), state);
+        if let Some(pins) = &self.options.pins {
+            attach::settle(&links_dir(pins))?;
         }
-        if self.stale.remove(old) {
-            self.stale.insert(new.to_owned());
+        for (name, state, mut attached, identities) in moving {
+            attach::follow(&mut attached, &name);
+            if let Some(identities) = identities {
+                self.identities.insert(name.clone(), identities);
+            }
+            self.attachments.insert(name.clone(), attached);
+            self.ports.insert(name, state);
         }
         Ok(())
     }
@@ -608,7 +717,11 @@ impl Datapath {
         let mut state = *self.known(port)?;
         // What began in the same tick of the clock is forgotten, too.
         state.record.since = connections::now() + 1;
-        self.switch(&[(port.to_owned(), state)])?;
+        self.switch(&[Ready {
+            name: port.to_owned(),
+            state,
+            identities: None,
+        }])?;
         self.ports.insert(port.to_owned(), state);
         connections::wait_until(state.record.since);
         self.sweep()
@@ -711,4 +824,28 @@ fn prepare_pins(pins: &Path) -> Result<PathBuf, KernelError> {
         })?;
     }
     Ok(maps)
+}
+
+/// Removes the maps of other versions of the layout, which nobody uses any more.
+fn remove_other_versions(pins: &Path) -> Result<(), KernelError> {
+    let failed = |action, path: &Path| {
+        let path = path.to_owned();
+        move |source| KernelError::File {
+            action,
+            path,
+            source,
+        }
+    };
+    let own = format!("v{ABI_VERSION}");
+    for entry in fs::read_dir(pins).map_err(failed("read", pins))? {
+        let entry = entry.map_err(failed("read", pins))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let version = name.strip_prefix('v');
+        if version.is_some_and(|version| version.parse::<u32>().is_ok()) && name != own {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
 }

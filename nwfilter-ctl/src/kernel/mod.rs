@@ -11,10 +11,13 @@
 
 mod attach;
 mod connections;
+mod counters;
 mod datapath;
 mod error;
 mod events;
 mod object;
+mod plan;
+pub mod probe;
 mod sys;
 mod tables;
 

@@ -11,7 +11,8 @@ use std::{
     path::Path,
 };
 
-use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_link_info};
+use nwfilter_common::FrameDirection;
 
 use super::KernelError;
 
@@ -52,8 +53,8 @@ pub fn ifname(ifindex: u32) -> Option<String> {
     Some(OsStr::from_bytes(name.to_bytes()).to_str()?.to_owned())
 }
 
-/// Interface index of the pinned TCX link; 0 when its device is gone.
-pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
+/// Interface index of the pinned TCX link, 0 when its device is gone, and its direction.
+pub(super) fn pinned_link(pin: &Path) -> io::Result<(u32, FrameDirection)> {
     let link = pinned(pin)?;
     // SAFETY: plain data, for which all zero bytes are valid.
     let mut info: bpf_link_info = unsafe { MaybeUninit::zeroed().assume_init() };
@@ -63,8 +64,14 @@ pub(super) fn pinned_link_ifindex(pin: &Path) -> io::Result<u32> {
     attr.info.info = &raw mut info as u64;
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which lives.
     unsafe { bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &attr) }?;
-    // SAFETY: an integer, whatever kind of link it is.
-    Ok(unsafe { info.__bindgen_anon_1.tcx.ifindex })
+    // SAFETY: integers, whatever kind of link it is.
+    let tcx = unsafe { info.__bindgen_anon_1.tcx };
+    let direction = if tcx.attach_type == bpf_attach_type::BPF_TCX_EGRESS as u32 {
+        FrameDirection::In
+    } else {
+        FrameDirection::Out
+    };
+    Ok((tcx.ifindex, direction))
 }
 
 /// Takes the pinned link off its device, now. Removing its pin does that, too, but some time later:

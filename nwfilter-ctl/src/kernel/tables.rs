@@ -6,9 +6,7 @@ use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError},
 };
-use nwfilter_common::{
-    Counter, Global, MAX_COUNTERS, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH, names,
-};
+use nwfilter_common::{Global, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH, names};
 
 use super::KernelError;
 use crate::compile::Image;
@@ -26,7 +24,6 @@ pub(super) struct Tables {
     ports: Array<MapData, PortRecord>,
     images: Inner,
     pages: Inner,
-    counters: Array<MapData, Counter>,
 }
 
 /// Takes a map out of the object.
@@ -46,7 +43,6 @@ impl Tables {
             ports: take(ebpf, names::PORTS)?,
             images: take(ebpf, names::IMAGES)?,
             pages: take(ebpf, names::PAGES)?,
-            counters: take(ebpf, names::COUNTERS)?,
         })
     }
 
@@ -130,22 +126,6 @@ impl Tables {
             )?;
         }
         write_pages(&mut self.images, names::IMAGES, number, first, 0)
-    }
-
-    pub(super) fn counter(&self, index: u32) -> Result<Counter, KernelError> {
-        let failed = KernelError::map(names::COUNTERS, "read");
-        self.counters.get(&index, 0).map_err(failed)
-    }
-
-    /// Zeroes a run of counters.
-    pub(super) fn clear_counters(&mut self, first: u32, count: u32) -> Result<(), KernelError> {
-        let failed = KernelError::map(names::COUNTERS, "write");
-        for index in first..(first + count).min(MAX_COUNTERS as u32) {
-            self.counters
-                .set(index, Counter::default(), 0)
-                .map_err(failed)?;
-        }
-        Ok(())
     }
 }
 

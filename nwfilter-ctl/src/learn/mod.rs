@@ -18,4 +18,4 @@ pub use dhcp6::{Kind6, Message6, Offered};
 pub use learner::{Learner, Lease, MAX_ADDRESSES, Outcome, Source};
 pub use mode::{Mode, ModeError, Modes};
 pub use observation::{Observation, observe};
-pub use prepare::{Learning, LearningError, Plan, plan, prepare_learning};
+pub use prepare::{Learning, LearningError, Plan, plan};

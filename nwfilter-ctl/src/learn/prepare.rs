@@ -8,8 +8,8 @@ use nwfilter_common::PortRecord;
 use super::{Mode, ModeError, Modes, filter};
 use crate::{
     kernel::Learn,
-    model::{Binding, Selector, Semantics},
-    prepare::{PrepareError, Prepared, prepare},
+    model::{Binding, Selector},
+    prepare::PrepareError,
     resolve::{FilterSource, LoadedFilter, MissingVariable, ResolveError, SourceError},
 };
 
@@ -156,31 +156,4 @@ fn flags(modes: &Modes, known4: bool) -> u32 {
         Mode::Any => PortRecord::LEARN_DHCP6 | PortRecord::LEARN_CLAIMED,
     };
     ipv4 | ipv6
-}
-
-/// As [`prepare`], with addresses that have been learned.
-///
-/// # Errors
-///
-/// As [`prepare`]; also what will keep the filter from being built once the addresses are known.
-pub fn prepare_learning(
-    binding: &Binding,
-    filters: &dyn FilterSource,
-    semantics: Semantics,
-    learned: &[IpAddr],
-) -> Result<Prepared, LearningError> {
-    let error = match prepare(binding, filters, semantics) {
-        Err(PrepareError::Resolve(error)) => error,
-        done => return Ok(done?),
-    };
-    let Some(plan) = plan(binding, &error, learned)? else {
-        return Err(PrepareError::from(error).into());
-    };
-    let mut prepared = prepare(&plan.complete, filters, semantics)?;
-    prepared.learn = plan.learn;
-    if let Some(learning) = plan.learning {
-        prepared.compiled = prepare(&learning.binding, &learning, semantics)?.compiled;
-        prepared.learning = true;
-    }
-    Ok(prepared)
 }

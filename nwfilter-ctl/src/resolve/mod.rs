@@ -22,7 +22,9 @@ mod value;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use crate::model::{Binding, Parameters, Selector, Semantics, Value, VariableAccess};
+use crate::model::{
+    Attr, Binding, Datum, Parameters, Protocol, Selector, Semantics, Value, VariableAccess,
+};
 
 pub use dir::{FilterDir, ListedFilter};
 pub use error::{MissingVariable, Place, ReferencePath, ResolveError, Site, SourceError, Warning};
@@ -93,8 +95,20 @@ pub fn resolve_within(
     })
 }
 
+/// The text of a binding's variable as an attribute of an element reads it; `None` if it cannot.
+pub(crate) fn read_value(
+    protocol: Protocol,
+    attr: Attr,
+    text: &str,
+    semantics: Semantics,
+) -> Option<Datum> {
+    value::read(protocol, attr, text, semantics)
+        .ok()
+        .map(|read| read.datum)
+}
+
 /// The outermost parameters: the binding's, and `MAC` if they do not have it.
-fn standard_parameters(binding: &Binding) -> Parameters {
+pub(crate) fn standard_parameters(binding: &Binding) -> Parameters {
     let mut parameters = binding.parameters.clone();
     let mac = parameters.0.entry(MAC.into()).or_default();
     if mac.is_empty() {

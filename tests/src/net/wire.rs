@@ -25,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) const LARGEST: usize = 65_536 + 14 + 8;
 
 /// Something that sends and receives whole frames.
-pub trait Endpoint: AsFd {
+pub trait Endpoint: AsFd + Send + Sync {
     /// Puts a frame on the wire.
     ///
     /// # Errors

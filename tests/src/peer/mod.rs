@@ -109,7 +109,25 @@ impl Peer {
         filter: &str,
         parameters: &[(&str, &str)],
     ) -> Result<Bound> {
-        let vm = self.lan.vm(port, mac)?;
+        self.filter(self.port(port, mac)?, filter, parameters)
+    }
+
+    /// A port with a VM of this address behind it that nobody filters yet.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn port(&self, port: &str, mac: MacAddr) -> Result<Vm> {
+        self.lan.vm(port, mac)
+    }
+
+    /// Has libvirt enforce a filter on a port.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Peer::bind`].
+    pub fn filter(&self, vm: Vm, filter: &str, parameters: &[(&str, &str)]) -> Result<Bound> {
+        let Vm { port, mac, .. } = &vm;
         let mut xml = format!(
             "<filterbinding>\
              <owner><name>{port}</name><uuid>00000000-0000-4000-8000-{}</uuid></owner>\

@@ -392,7 +392,8 @@ impl Builder<'_> {
     /// words with their masks; the last one is the low half of an IPv6 address.
     fn value(&mut self, test: &Test, field: Field, parts: &[(u64, u64)]) -> Result<(), Stop> {
         if let Some(variable) = test.variable.as_ref().filter(|v| self.slots.holds(v)) {
-            let first = self.slots.slot(variable, parts)?;
+            let place = (self.instance.protocol, test.attr);
+            let first = self.slots.slot(variable, place, parts)?;
             let slot_test = SlotTest {
                 field,
                 first,

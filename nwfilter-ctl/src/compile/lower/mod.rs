@@ -13,7 +13,7 @@ use self::conditions::{Conjunction, Stop};
 use super::{
     CompileError, Entry,
     rule::{Condition, FlatRule, Outcome, SlotTest},
-    slots::SlotTable,
+    slots::{SlotSource, SlotTable},
 };
 use crate::{
     model::{Family, Layer, Semantics},
@@ -33,6 +33,8 @@ pub(super) struct Lists {
     pub(super) entries: Vec<Entry>,
     /// Values of the port record.
     pub(super) slots: Vec<Slot>,
+    /// What these were made from.
+    pub(super) sources: Vec<SlotSource>,
 }
 
 /// Both directions.
@@ -93,7 +95,7 @@ impl<'a> Lowering<'a> {
         lists.inet_v4 = has(Family::V4);
         lists.inet_v6 = has(Family::V6);
         lists.entries = self.entries.list;
-        lists.slots = self.slots.into_slots();
+        (lists.slots, lists.sources) = self.slots.finish();
         Ok(lists)
     }
 

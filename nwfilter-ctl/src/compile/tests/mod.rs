@@ -53,6 +53,6 @@ fn instances(entries: &str) -> Vec<Instance> {
         .instances
 }
 
-fn compiled(entries: &str) -> Compiled {
+pub(super) fn compiled(entries: &str) -> Compiled {
     compile(&instances(entries), Semantics::Strict).unwrap()
 }

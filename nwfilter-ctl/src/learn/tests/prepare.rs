@@ -8,7 +8,7 @@ use nwfilter_common::{
 };
 
 use super::{
-    super::{LearningError, prepare_learning},
+    super::LearningError,
     VM,
     frames::{ethernet, ipv4, ipv6, udp},
 };
@@ -17,8 +17,8 @@ use crate::{
     compile::Entry,
     model::{Binding, Semantics},
     parse::{parse_binding, parse_filter},
-    prepare::Prepared,
     resolve::{FilterDir, LoadedFilter},
+    shapes::{Shaped, Shapes},
 };
 
 const OTHER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 9]);
@@ -43,19 +43,32 @@ fn prepared(
     filter: &str,
     parameters: &[(&str, &str)],
     learned: &[&str],
-) -> Result<Prepared, LearningError> {
+) -> Result<Shaped, LearningError> {
     let filters = FilterDir::builtin(Flavour::default(), Semantics::Strict);
     let learned: Vec<IpAddr> = learned.iter().map(|text| text.parse().unwrap()).collect();
-    prepare_learning(
-        &binding(filter, parameters),
-        &filters,
-        Semantics::Strict,
-        &learned,
-    )
+    let mut shapes = Shapes::new(Semantics::Strict);
+    let binding = binding(filter, parameters);
+    let first = shapes.prepare_learning(&binding, &filters, &learned);
+    // What is known of other bindings changes nothing.
+    let again = shapes.prepare_learning(&binding, &filters, &learned);
+    match (&first, &again) {
+        (Ok(first), Ok(again)) => {
+            assert!(Arc::ptr_eq(&first.shape, &again.shape));
+            assert_eq!((&first.slots, first.learn), (&again.slots, again.learn));
+        }
+        (Err(first), Err(again)) => assert_eq!(first.to_string(), again.to_string()),
+        other => panic!("{other:?}"),
+    }
+    first
 }
 
-fn passes(prepared: &Prepared, direction: FrameDirection, frame: &[u8]) -> bool {
-    let record = prepared.record();
+fn passes(port: &Shaped, direction: FrameDirection, frame: &[u8]) -> bool {
+    let mut record = PortRecord {
+        entries: port.shape.entries.len() as u32,
+        flags: PortRecord::READY,
+        ..PortRecord::default()
+    };
+    record.slots[..port.slots.len()].copy_from_slice(&port.slots);
     let hook = Hook {
         direction,
         port: 0,
@@ -64,7 +77,7 @@ fn passes(prepared: &Prepared, direction: FrameDirection, frame: &[u8]) -> bool 
     let verdict = decide(
         frame,
         &hook,
-        prepared.compiled.image.pages(),
+        port.shape.image.pages(),
         &MemoryTables::new(),
         &mut Work::new(),
     );
@@ -103,7 +116,7 @@ fn arp(mac: MacAddr) -> Vec<u8> {
 #[test]
 fn with_any_the_vm_speaks_ipv4_and_arp_from_its_own_mac() {
     let port = prepared("clean-traffic", &[], &[]).unwrap();
-    assert!(port.learning);
+    assert!(port.own.is_some());
     let flags = PortRecord::LEARN_DHCP | PortRecord::LEARN_USED;
     assert_eq!(port.learn.flags, flags);
     assert!(passes(&port, Out, &tcp([10, 0, 0, 1])));
@@ -121,7 +134,7 @@ fn with_any_the_vm_speaks_ipv4_and_arp_from_its_own_mac() {
 #[test]
 fn with_dhcp_nothing_but_dhcp_passes() {
     let port = prepared("clean-traffic", &[("CTRL_IP_LEARNING", "dhcp")], &[]).unwrap();
-    assert!(port.learning);
+    assert!(port.own.is_some());
     assert_eq!(port.learn.flags, PortRecord::LEARN_DHCP);
     assert!(passes(&port, Out, &request(VM)));
     assert!(!passes(&port, Out, &request(OTHER)));
@@ -159,7 +172,7 @@ fn what_is_learned_and_nothing_else_may_be_used() {
         (&["10.0.0.1", "10.0.0.2"], &[1, 2]),
     ] {
         let port = prepared("clean-traffic", &[], learned).unwrap();
-        assert!(!port.learning);
+        assert!(port.own.is_none());
         assert_eq!(port.learn.flags, PortRecord::LEARN_DHCP, "renewals");
         for last in 1..4 {
             assert_eq!(
@@ -174,15 +187,15 @@ fn what_is_learned_and_nothing_else_may_be_used() {
 fn vms_with_as_many_addresses_share_an_image() {
     let port = |learned: &[&str]| prepared("clean-traffic", &[], learned).unwrap();
     let (none, one, other) = (port(&[]), port(&["10.0.0.1"]), port(&["10.0.0.2"]));
-    assert_eq!(one.compiled.image, other.compiled.image);
-    assert_ne!(one.compiled.image, none.compiled.image);
+    assert_eq!(one.shape.image, other.shape.image);
+    assert_ne!(one.shape.image, none.shape.image);
 }
 
 #[test]
 fn addresses_given_by_hand_win() {
     let parameters = [("IP", "10.0.0.1"), ("CTRL_IP_LEARNING", "dhcp")];
     let port = prepared("clean-traffic", &parameters, &["10.0.0.2"]).unwrap();
-    assert!(!port.learning);
+    assert!(port.own.is_none());
     assert_eq!(port.learn.flags, 0);
     assert!(passes(&port, Out, &tcp([10, 0, 0, 1])));
     assert!(!passes(&port, Out, &tcp([10, 0, 0, 2])));
@@ -227,6 +240,7 @@ fn every_filter_for_learning_is_built_and_closed() {
     </filter>";
     let mut names = std::collections::BTreeSet::new();
     for semantics in [Semantics::Strict, Semantics::Libvirt] {
+        let mut shapes = Shapes::new(semantics);
         let own = parse_filter(OWN, semantics).0.unwrap();
         let own = Arc::new(LoadedFilter::new(own, OWN, None));
         let filters = BTreeMap::from([("own".to_owned(), own)]);
@@ -242,8 +256,8 @@ fn every_filter_for_learning_is_built_and_closed() {
                         parameters.push(("DHCPSERVERV6", "fe80::9"));
                     }
                     let binding = binding("own", &parameters);
-                    let port = prepare_learning(&binding, &filters, semantics, &[]).unwrap();
-                    assert!(port.learning);
+                    let port = shapes.prepare_learning(&binding, &filters, &[]).unwrap();
+                    assert!(port.own.is_some());
                     // One that this VM is not allowed to send in any way.
                     assert!(
                         !passes(&port, Out, &udp6("fd00::1", (1, 2))),
@@ -251,19 +265,16 @@ fn every_filter_for_learning_is_built_and_closed() {
                     );
                     assert!(passes(&port, Out, &request(VM)));
                     assert!(passes(&port, Out, &icmp6("::", 135)));
-                    names.extend(
-                        port.compiled
-                            .entries
-                            .iter()
-                            .filter_map(|entry| match entry {
-                                Entry::Rule(origin) => Some(origin.filter.to_string()),
-                                _ => None,
-                            }),
-                    );
+                    names.extend(port.shape.entries.iter().filter_map(|entry| match entry {
+                        Entry::Rule(origin) => Some(origin.filter.to_string()),
+                        _ => None,
+                    }));
                     // Known IPv4 addresses suffice.
                     let learned = ["10.0.0.1".parse().unwrap()];
-                    let port = prepare_learning(&binding, &filters, semantics, &learned).unwrap();
-                    assert!(!port.learning);
+                    let port = shapes
+                        .prepare_learning(&binding, &filters, &learned)
+                        .unwrap();
+                    assert!(port.own.is_none());
                     assert_eq!(port.learn.flags & PortRecord::LEARN_USED, 0);
                     assert_ne!(port.learn.flags & PortRecord::LEARN_DHCP6, 0);
                 }
@@ -301,7 +312,7 @@ fn icmp6(source: &str, kind: u8) -> Vec<u8> {
 fn ipv6_addresses_are_learned_if_asked_for() {
     let asked = [("CTRL_IPV6_LEARNING", "any")];
     let port = prepared("no-ipv6-spoofing", &asked, &[]).unwrap();
-    assert!(port.learning);
+    assert!(port.own.is_some());
     assert_eq!(
         port.learn.flags,
         PortRecord::LEARN_DHCP6 | PortRecord::LEARN_CLAIMED
@@ -315,7 +326,7 @@ fn ipv6_addresses_are_learned_if_asked_for() {
     assert!(!passes(&port, Out, &arp(VM)));
 
     let port = prepared("no-ipv6-spoofing", &asked, &["fd00::1"]).unwrap();
-    assert!(!port.learning);
+    assert!(port.own.is_none());
     assert!(passes(&port, Out, &icmp6("fd00::1", 128)));
     assert!(!passes(&port, Out, &icmp6("fd00::2", 128)));
 

@@ -3,9 +3,11 @@
 //! ratios of medians within one run.
 
 mod baseline;
+mod control;
 mod datapath;
 mod filters;
 mod measure;
+mod report;
 
 use std::{
     fs,
@@ -28,7 +30,7 @@ struct Options {
     #[command(subcommand)]
     what: Option<What>,
 
-    /// Also write the results to this file
+    /// Also write the results to this file, in place of what it has of the same name
     #[arg(long, global = true, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -37,6 +39,8 @@ struct Options {
 enum What {
     /// Time of one frame in the kernel program, with `BPF_PROG_TEST_RUN`
     Datapath,
+    /// The daemon with many ports, against libvirt's
+    Control,
 }
 
 fn main() -> ExitCode {
@@ -50,21 +54,21 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<()> {
-    let sections = match options.what {
-        None | Some(What::Datapath) => datapath::SECTIONS,
+    let chosen = match options.what {
+        None => [datapath::SECTIONS, control::SECTIONS].concat(),
+        Some(What::Datapath) => datapath::SECTIONS.to_vec(),
+        Some(What::Control) => control::SECTIONS.to_vec(),
     };
-    let mut report = String::new();
-    for section in sections {
+    let mut measured = Vec::new();
+    for section in chosen {
         let text = section()?;
         io::stdout().write_all(text.as_bytes())?;
-        report.push_str(&text);
+        measured.push(text);
     }
     if let Some(path) = &options.write {
-        let text = format!(
-            "# Benchmarks\n\nWritten by `cargo xtask bench --write docs/benchmarks.md`; do not edit.\n\
-             What counts are ratios within one run.\n\n{report}"
-        );
-        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+        let before = fs::read_to_string(path).unwrap_or_default();
+        let report = report::merge(&before, &measured);
+        fs::write(path, report).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
 }

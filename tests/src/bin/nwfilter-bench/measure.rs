@@ -15,7 +15,7 @@ pub(crate) fn interleaved<E>(
 }
 
 /// The middle one; 0 of none.
-fn median(mut samples: Vec<f64>) -> f64 {
+pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(0.0)
 }

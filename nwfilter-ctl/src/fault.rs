@@ -1,0 +1,63 @@
+//! Places at which a test may kill this process. In a release build there are none.
+//!
+//! `NWFILTER_DIE=define:3` kills it, as `kill -9` would, at the third place that it comes to in its
+//! first `define`.
+
+/// A piece of work begins; places are counted from here.
+pub(crate) fn begin(work: &'static str) {
+    #[cfg(debug_assertions)]
+    imp::begin(work);
+    #[cfg(not(debug_assertions))]
+    let _ = work;
+}
+
+/// A place: what comes before has been done, what comes after has not.
+pub(crate) fn point() {
+    #[cfg(debug_assertions)]
+    imp::point();
+}
+
+#[cfg(debug_assertions)]
+mod imp {
+    use std::{
+        env, process,
+        sync::{
+            LazyLock,
+            atomic::{AtomicI64, Ordering},
+        },
+    };
+
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::Pid,
+    };
+
+    /// The work and the number of the place.
+    static WHERE: LazyLock<Option<(String, i64)>> = LazyLock::new(|| {
+        let text = env::var("NWFILTER_DIE").ok()?;
+        let (work, number) = text.split_once(':')?;
+        Some((work.to_owned(), number.parse().ok()?))
+    });
+
+    /// Places to go; negative outside of the work.
+    static LEFT: AtomicI64 = AtomicI64::new(-1);
+
+    pub(super) fn begin(work: &str) {
+        let left = match &*WHERE {
+            Some((wanted, number)) if wanted == work => *number,
+            _ => -1,
+        };
+        LEFT.store(left, Ordering::Relaxed);
+    }
+
+    pub(super) fn point() {
+        if LEFT.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let own = Pid::from_raw(process::id().cast_signed());
+            let _ = kill(own, Signal::SIGKILL);
+            // The signal is on its way.
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}
