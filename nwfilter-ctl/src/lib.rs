@@ -4,6 +4,7 @@
 //! them, [`compile`] makes match tables of those, [`kernel`] installs them.
 
 pub mod builtin;
+mod chain;
 pub mod cli;
 pub mod compile;
 pub mod daemon;

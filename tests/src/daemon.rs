@@ -230,7 +230,11 @@ impl Drop for Site {
 }
 
 /// The program, built before.
-fn program() -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// If it has not been.
+pub fn program() -> Result<PathBuf> {
     let own = env::current_exe()?;
     // Tests are one directory below it, programs beside it.
     own.ancestors()

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod dhcp;
 pub mod frame;
 pub mod generate;
+pub mod guest;
 pub mod judge;
 pub mod judges;
 pub mod learning;

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fmt,
+    fmt::{self, Write},
 };
 
 use nwfilter_common::{
@@ -106,7 +106,8 @@ fn decode_node(words: &[u32], at: usize) -> (String, Vec<NodeRef>) {
                 // Keys that are not used lead where the one before leads.
                 let unused = *key == u64::from(u32::MAX) || *key == u64::MAX;
                 if !(unused && *child == children[index]) {
-                    text.push_str(&format!(", from {key:#x} {}", Target(*child)));
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, ", from {key:#x} {}", Target(*child));
                 }
             }
             (text, children)

@@ -57,8 +57,8 @@ impl SlotTable {
     }
 
     /// The variables that get no slots.
-    pub(super) fn embedded(&self) -> &BTreeSet<Arc<str>> {
-        &self.embedded
+    pub(super) fn into_embedded(self) -> BTreeSet<Arc<str>> {
+        self.embedded
     }
 
     /// Whether this variable's values are kept in slots.

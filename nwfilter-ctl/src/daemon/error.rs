@@ -1,7 +1,8 @@
 //! What keeps the daemon from starting or going on.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
+pub(crate) use crate::chain::chain;
 use crate::kernel::KernelError;
 
 /// An error that ends the daemon.
@@ -51,20 +52,4 @@ impl DaemonError {
             source,
         }
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        // Some say what their cause says.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

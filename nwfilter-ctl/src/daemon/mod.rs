@@ -67,6 +67,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let own_socket = server::listen(&control.config.socket, requests)?;
     let mut monitors = Monitors::default();
     events.add_learning(control.datapath.learning()?)?;
+    give_back_memory();
     ready(&control);
     loop {
         match events.next(control.until_expiry()).await {
@@ -162,6 +163,15 @@ impl Control {
                 return Err(ApiError::new(ErrorKind::Protocol, message));
             }
         })
+    }
+}
+
+/// Loading and compiling takes megabytes that are not needed again soon.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointers, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -31,7 +31,7 @@ use super::{
     sys,
     tables::{self, Tables},
 };
-use crate::{compile::Image, daemon::chain, fault};
+use crate::{chain::chain, compile::Image, fault};
 
 /// How to open the datapath.
 #[derive(Clone, Debug, Default)]
@@ -391,6 +391,10 @@ impl Datapath {
             }
             self.tables.index(state.ifindex, state.number)?;
         }
+        let known: Vec<&Ready> = known
+            .into_iter()
+            .filter(|ready| self.ports.get(&ready.name) != Some(&ready.state))
+            .collect();
         if known.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,10 @@ mod conditions;
 mod ethernet;
 mod inet;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use nwfilter_common::{Class, FrameDirection, Knowledge, MAX_SLOT_RUN, Slot, TableLayer};
 
@@ -47,8 +50,7 @@ pub(super) fn lower(instances: &[Instance], semantics: Semantics) -> Result<List
         match Lowering::new(instances, semantics, slots).run() {
             Ok(lists) => return Ok(lists),
             Err((Stop::Error(error), _)) => return Err(error),
-            Err((Stop::Full(full), used)) => {
-                let mut embedded = used.embedded().clone();
+            Err((Stop::Full(full), mut embedded)) => {
                 embedded.insert(full.0);
                 slots = SlotTable::without(embedded);
             }
@@ -73,7 +75,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn run(mut self) -> Result<Lists, (Stop, SlotTable)> {
+    fn run(mut self) -> Result<Lists, (Stop, BTreeSet<Arc<str>>)> {
         let mut lists = Lists::default();
         for direction in DIRECTIONS {
             for layer in [TableLayer::Ethernet, TableLayer::Inet] {
@@ -83,7 +85,7 @@ impl<'a> Lowering<'a> {
                 };
                 match rules {
                     Ok(rules) => lists.rules.insert((direction, layer), merge_runs(rules)),
-                    Err(stop) => return Err((stop, self.slots)),
+                    Err(stop) => return Err((stop, self.slots.into_embedded())),
                 };
             }
         }
