@@ -4,9 +4,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use nwfilter_common::{FrameDirection, MacAddr};
 use nwfilter_ctl::{
     diag::{Diagnostic, any_error},
     format::{datum, format_binding, format_filter},
+    learn::{Learner, MAX_ADDRESSES, Message, Message6, Mode, Modes, observe},
     lint::lint_filter,
     model::{Attr, Protocol, Semantics},
     parse::{Document, parse_binding, parse_document, parse_filter, parse_literal, parse_variable},
@@ -117,3 +119,39 @@ pub(crate) fn resolve(data: &[u8]) {
         assert_eq!(first.is_ok(), second.is_ok());
     }
 }
+
+/// Messages of DHCP and DHCPv6, and frames one after the other, which a learner takes in: the first
+/// byte is the direction, the next two are the length.
+pub(crate) fn learn(data: &[u8]) {
+    let _ = Message::parse(data);
+    let _ = Message6::parse(data);
+    let modes = Modes {
+        ipv4: Mode::Any,
+        ipv6: Mode::Any,
+        ..Modes::default()
+    };
+    let mut learner = Learner::new(modes, [], 0);
+    let mut rest = data;
+    let mut now = 0;
+    while let [direction, high, low, frame @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low])).min(frame.len());
+        let (frame, next) = frame.split_at(length);
+        rest = next;
+        now += 30;
+        let direction = match direction & 1 {
+            0 => FrameDirection::In,
+            _ => FrameDirection::Out,
+        };
+        if let Some(observation) = observe(frame, direction, VM) {
+            let before: Vec<_> = learner.leases().to_vec();
+            let outcome = learner.observe(&observation, now);
+            assert_eq!(outcome.leases, learner.leases() != before);
+            assert!(outcome.leases || !outcome.addresses);
+            assert!(learner.next_expiry().is_none_or(|next| next > now));
+        }
+        assert!(learner.leases().len() <= 2 * MAX_ADDRESSES);
+    }
+}
+
+/// The VM of the frames of [`learn`].
+const VM: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);

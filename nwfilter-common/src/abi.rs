@@ -7,7 +7,7 @@ use crate::{
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Names of maps and programs in the object, which are also their names below the pin directory.
 pub mod names {
@@ -41,6 +41,10 @@ pub mod names {
     pub const TIMEOUTS: &str = "TIMEOUTS";
     /// [`crate::Tracking`] by port number; only the program writes it.
     pub const TRACKING: &str = "TRACKING";
+    /// Ring buffer of [`crate::LearnEvent`]s.
+    pub const LEARNING: &str = "LEARNING";
+    /// What [`crate::admit`] remembers, by `2 * port + direction`.
+    pub const LEARN_LIMITS: &str = "LEARN_LIMITS";
     /// Per-CPU working memory.
     pub const SCRATCH: &str = "SCRATCH";
     /// The classifier for frames that enter the VM.
@@ -84,10 +88,12 @@ pub enum Global {
     LostEvents = 2,
     /// [`ABI_VERSION`] of what is loaded.
     AbiVersion = 3,
+    /// Frames to learn from that found their ring buffer full, or were too many.
+    LostLearning = 4,
 }
 
 /// Number of global words.
-pub const GLOBAL_COUNT: usize = 4;
+pub const GLOBAL_COUNT: usize = 5;
 
 /// A value of a port for nodes to compare with: matches when `field & mask == value`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -111,13 +117,16 @@ pub struct PortRecord {
     pub counters: u32,
     /// Entries of the image; a frame that a larger entry decides is dropped.
     pub entries: u32,
-    /// [`PortRecord::READY`].
+    /// [`PortRecord::READY`], and those of [`PortRecord::LEARN`].
     pub flags: u32,
     /// Most connections at a time; 0 for [`crate::DEFAULT_QUOTA`].
     pub quota: u32,
     /// Connections and fragments from before count no more: when the port was made, or when its
     /// connections were last flushed. `CLOCK_MONOTONIC`, nanoseconds.
     pub since: u64,
+    /// The VM's hardware address, from which or for which frames must be to learn from them: as
+    /// [`crate::MacAddr::to_u64`]. Decides no frame.
+    pub mac: u64,
     /// Addresses of the VM, as the image numbers them.
     pub slots: [Slot; SLOTS],
 }
@@ -125,6 +134,17 @@ pub struct PortRecord {
 impl PortRecord {
     /// Flag: the image is valid. Without it nothing passes.
     pub const READY: u32 = 1;
+    /// Flag: userspace gets messages between DHCP client and server.
+    pub const LEARN_DHCP: u32 = 1 << 8;
+    /// Flag: userspace gets what the VM sends over IPv4, and its ARP packets.
+    pub const LEARN_USED: u32 = 1 << 9;
+    /// Flag: userspace gets messages between DHCPv6 client and server.
+    pub const LEARN_DHCP6: u32 = 1 << 10;
+    /// Flag: userspace gets the VM's neighbour discovery.
+    pub const LEARN_CLAIMED: u32 = 1 << 11;
+    /// All flags that say what userspace gets to learn from.
+    pub const LEARN: u32 =
+        Self::LEARN_DHCP | Self::LEARN_USED | Self::LEARN_DHCP6 | Self::LEARN_CLAIMED;
 
     /// Most connections at a time.
     #[inline(always)]
@@ -278,7 +298,7 @@ const _: () = {
     assert!(MAX_PORTS.is_power_of_two());
     assert!(TALLIES.is_power_of_two());
     assert!(size_of::<Tally>() == 24);
-    assert!(size_of::<PortRecord>() == 32 + SLOTS * 16);
+    assert!(size_of::<PortRecord>() == 40 + SLOTS * 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);
 };

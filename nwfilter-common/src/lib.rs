@@ -12,6 +12,7 @@ mod engine;
 mod field;
 mod fragment;
 mod image;
+mod learn;
 mod mac;
 mod packet;
 mod parse;
@@ -37,6 +38,9 @@ pub use image::{
     FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef, PAGE_WORDS, Page, ROOTS,
     TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_MAGIC, WORD_TRACKED, flag,
     head, kind, root_word,
+};
+pub use learn::{
+    LEARN_BURST, LEARN_FRAME, LEARN_INTERVAL, LEARNING_BYTES, LearnEvent, admit, is_wanted,
 };
 pub use mac::{MacAddr, ParseMacError};
 pub use packet::{Packet, Tag};

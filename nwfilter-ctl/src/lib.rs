@@ -12,6 +12,7 @@ pub mod diag;
 mod fault;
 pub mod format;
 pub mod kernel;
+pub mod learn;
 pub mod lint;
 pub mod model;
 pub mod parse;

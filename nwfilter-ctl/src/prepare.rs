@@ -4,7 +4,7 @@ use nwfilter_common::{PortRecord, SLOTS};
 
 use crate::{
     compile::{CompileError, Compiled, compile},
-    kernel::Bind,
+    kernel::{Bind, Learn},
     model::{Binding, Semantics},
     resolve::{FilterSource, ResolveError, Resolved, resolve},
 };
@@ -53,6 +53,7 @@ impl Prepared {
             slots: &self.compiled.slots,
             entries: self.compiled.entries.len() as u32,
             identities: None,
+            learn: Learn::default(),
         }
     }
 

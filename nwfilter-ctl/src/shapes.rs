@@ -2,18 +2,21 @@
 //! tables and differ in their slots alone; so the tables are made once, as a *shape*, and for every
 //! further VM only the slots are. No I/O, and nothing of the kernel.
 
+mod learning;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher},
     sync::Arc,
 };
 
+use learning::Lack;
 use nwfilter_common::Slot;
 
 use crate::{
     compile::{Entry, Image, SlotSource},
     format::format_rule,
-    kernel::Bind,
+    kernel::{Bind, Learn},
     model::{self, Binding, Datum, Rule, Semantics},
     prepare::{PrepareError, Prepared, prepare},
     resolve::{FilterSource, Resolved, read_value, standard_parameters},
@@ -40,6 +43,11 @@ pub struct Shaped {
     pub shape: Arc<Shape>,
     /// Its own.
     pub slots: Box<[Slot]>,
+    /// What the VM's addresses are learned from.
+    pub learn: Learn,
+    /// The shape of the binding's own filter, while that is not enforced because addresses are
+    /// unknown.
+    pub own: Option<Arc<Shape>>,
 }
 
 impl Shaped {
@@ -51,7 +59,17 @@ impl Shaped {
             slots: &self.slots,
             entries: self.shape.entries.len() as u32,
             identities: Some(&self.shape.identities),
+            learn: self.learn,
         }
+    }
+
+    /// Whether a filter is part of the binding's.
+    pub fn uses(&self, filter: &str) -> bool {
+        self.own
+            .as_ref()
+            .unwrap_or(&self.shape)
+            .filters
+            .contains(filter)
     }
 }
 
@@ -73,6 +91,8 @@ pub struct Shapes {
     semantics: Semantics,
     /// By the binding's filter.
     templates: HashMap<String, Vec<Template>>,
+    /// What bindings lack, by their filter.
+    lacking: HashMap<String, Vec<Lack>>,
 }
 
 impl Shapes {
@@ -81,12 +101,14 @@ impl Shapes {
         Self {
             semantics,
             templates: HashMap::new(),
+            lacking: HashMap::new(),
         }
     }
 
     /// Those that a change of a filter leaves as they are.
     pub fn without(&self, filter: &str) -> Self {
         let mut shapes = self.clone();
+        shapes.lacking.clear();
         shapes.retain(|template| !template.shape.filters.contains(filter));
         shapes
     }
@@ -119,6 +141,8 @@ impl Shapes {
                 return Ok(Shaped {
                     shape: Arc::clone(&template.shape),
                     slots,
+                    learn: Learn::default(),
+                    own: None,
                 });
             }
         }
@@ -142,7 +166,12 @@ impl Shapes {
             let same = self.templates.entry(binding.filter.clone()).or_default();
             same.push(template);
         }
-        Ok(Shaped { shape, slots })
+        Ok(Shaped {
+            shape,
+            slots,
+            learn: Learn::default(),
+            own: None,
+        })
     }
 }
 

@@ -93,3 +93,8 @@ fn values() -> io::Result<()> {
 fn resolve() -> io::Result<()> {
     run("resolve", bodies::resolve)
 }
+
+#[test]
+fn learn() -> io::Result<()> {
+    run("learn", bodies::learn)
+}

@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod learning;
 mod maps;
 mod packet;
 mod sweep;
@@ -60,6 +61,9 @@ fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
             maps::count(counters + FAULT_COUNTERS + verdict.inet, &packet);
         }
         if matches!(verdict.verdict, LeafVerdict::Accept) {
+            if record.flags & PortRecord::LEARN != 0 {
+                learning::offer(&packet, ifindex, number, record, direction);
+            }
             // Not TC_ACT_OK: programs after this one shall see the frame too.
             return TC_ACT_UNSPEC;
         }
@@ -122,7 +126,7 @@ fn report(
         (*event).layer = verdict.layer as u8;
         (*event).fault = verdict.fault as u8;
         (*event).snapshot = [0; SNAPSHOT_LEN];
-        (*event).captured = packet.snapshot(&mut (*event).snapshot);
+        (*event).captured = packet.copy(&mut (*event).snapshot) as u8;
     }
     entry.submit(0);
 }

@@ -9,8 +9,9 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Counter, DropEvent, EVENTS_BYTES, GLOBAL_COUNT, Global, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS,
-    Page, Pages, PortRecord, TALLIES as PER_CPU, Tally, Work,
+    Counter, DropEvent, EVENTS_BYTES, FrameDirection, GLOBAL_COUNT, Global, LEARNING_BYTES,
+    LearnEvent, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS, Page, Pages, PortRecord, TALLIES as PER_CPU,
+    Tally, Work,
 };
 
 use crate::packet::SkBuff;
@@ -38,6 +39,10 @@ static TALLIES: Array<Tally, PER_CPU, MMAPABLE> = Array::new();
 static SCRATCH: PerCpuArray<Work, 1> = PerCpuArray::new();
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<DropEvent, EVENTS_BYTES> = RingBuf::new();
+#[btf_map]
+pub(crate) static LEARNING: RingBuf<LearnEvent, LEARNING_BYTES> = RingBuf::new();
+#[btf_map]
+static LEARN_LIMITS: Array<u64, { 2 * MAX_PORTS }> = Array::new();
 
 /// A port and the record that holds now.
 pub(crate) struct Port {
@@ -170,6 +175,24 @@ pub(crate) fn event_lost() {
         // SAFETY: as in `count`.
         unsafe { add(lost, 1) };
     }
+}
+
+/// Counts a frame to learn from that was lost.
+#[inline(always)]
+pub(crate) fn learning_lost() {
+    if let Some(lost) = GLOBALS.get_ptr_mut(Global::LostLearning as u32) {
+        // SAFETY: as in `count`.
+        unsafe { add(lost, 1) };
+    }
+}
+
+/// What limits the frames of a port and direction from which something may be learned.
+#[inline(always)]
+pub(crate) fn learn_limit(port: u32, direction: FrameDirection) -> Option<&'static mut u64> {
+    let limit = LEARN_LIMITS.get_ptr_mut(port * 2 + direction as u32)?;
+    // SAFETY: the pointer is to an element of the array, which lives as long as the program. If
+    // another CPU changes it meanwhile, one frame more or less is let through.
+    Some(unsafe { &mut *limit })
 }
 
 /// Adds atomically. The target has no read-modify-write atomics in `core`.

@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_skb_pull_data},
     programs::TcContext,
 };
-use nwfilter_common::{Packet, SNAPSHOT_LEN, Tag};
+use nwfilter_common::{Packet, Tag};
 
 /// Bytes at the start of a frame that are read directly: more than all headers, unless there are
 /// IPv6 extension headers.
@@ -66,19 +66,14 @@ impl<'a> SkBuff<'a> {
 
     /// Copies the start of the frame; returns how many bytes.
     #[inline(always)]
-    pub(crate) fn snapshot(&self, target: &mut [u8; SNAPSHOT_LEN]) -> u8 {
-        // Not `len == 0`: from an inequality, verifiers before Linux 6.8 learn no lower bound, and the
-        // helper takes no length that may be 0.
-        let len = self.len();
-        if len < SHORTEST {
-            return 0;
-        }
-        let len = len.min(SNAPSHOT_LEN);
+    pub(crate) fn copy<const N: usize>(&self, target: &mut [u8; N]) -> usize {
+        // A shorter frame than the shortest is not copied at all.
+        let len = clamp::<SHORTEST, N>(self.len());
         // SAFETY: `len` is not more than the target has; the kernel checks the frame's side.
         let status = unsafe {
             bpf_skb_load_bytes(self.raw().cast(), 0, target.as_mut_ptr().cast(), len as u32)
         };
-        if status == 0 { len as u8 } else { 0 }
+        if status == 0 { len } else { 0 }
     }
 }
 
@@ -127,6 +122,26 @@ impl Packet for SkBuff<'_> {
             tci: tci as u16,
         })
     }
+}
+
+/// Makes a length fit between two others. The compiler would test one register and go on with a copy
+/// of it, of which verifiers before Linux 6.8 then know nothing.
+#[inline(always)]
+fn clamp<const LEAST: usize, const MOST: usize>(mut len: usize) -> usize {
+    // SAFETY: touches nothing but the register.
+    unsafe {
+        asm!(
+            "if {0} <= {most} goto +1",
+            "{0} = {most}",
+            "if {0} >= {least} goto +1",
+            "{0} = {least}",
+            inout(reg) len,
+            least = const LEAST,
+            most = const MOST,
+            options(pure, nomem, nostack),
+        );
+    }
+    len
 }
 
 /// Reads `N` bytes in pieces as large as possible. The compiler would read byte by byte: it does not

@@ -4,11 +4,13 @@
 pub mod bind;
 pub mod compat;
 pub mod daemon;
+pub mod dhcp;
 pub mod frame;
 pub mod generate;
 pub mod guest;
 pub mod judge;
 pub mod judges;
+pub mod learning;
 pub mod need;
 pub mod net;
 pub mod peer;

@@ -233,6 +233,7 @@ fn a_port_without_tables_passes_nothing() {
     let nothing = nwfilter_ctl::kernel::Bind {
         image: None,
         entries: 0,
+        learn: nwfilter_ctl::kernel::Learn::default(),
         identities: None,
         ..own.bind("vnet0")
     };

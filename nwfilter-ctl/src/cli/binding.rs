@@ -105,6 +105,16 @@ pub fn list(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> 
     Ok(Outcome::Done)
 }
 
+/// Addresses that were learned.
+fn addresses(binding: &BindingInfo) -> String {
+    let addresses = binding.addresses.iter();
+    let addresses: Vec<&str> = addresses.map(|known| known.address.as_str()).collect();
+    if addresses.is_empty() {
+        return "-".into();
+    }
+    addresses.join(" ")
+}
+
 /// Bindings as a table.
 pub(super) fn print(bindings: &[BindingInfo], out: &mut impl Write) -> Result<(), CliError> {
     let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
@@ -114,10 +124,15 @@ pub(super) fn print(bindings: &[BindingInfo], out: &mut impl Write) -> Result<()
             text(&binding.filter),
             text(&binding.mac),
             binding.state.as_str().to_owned(),
+            addresses(binding),
             binding.problem.clone().unwrap_or_default(),
         ]
     });
-    table::print(&["Port", "Filter", "MAC", "State", ""], rows, out)?;
+    table::print(
+        &["Port", "Filter", "MAC", "State", "Learned", ""],
+        rows,
+        out,
+    )?;
     Ok(())
 }
 

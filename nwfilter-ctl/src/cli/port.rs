@@ -61,6 +61,16 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
         return Ok(Outcome::Done);
     }
     binding::print(std::slice::from_ref(&info.binding), out)?;
+    for address in &info.binding.addresses {
+        let server = address.server.as_ref();
+        let from = server.map_or_else(String::new, |server| format!(" from {server}"));
+        let until = match address.expires {
+            Some(seconds) => format!(", {seconds} s left"),
+            None => String::new(),
+        };
+        let source = address.source.as_str();
+        writeln!(out, "address {} ({source}{from}{until})", address.address)?;
+    }
     let attached = info.attached.as_deref().unwrap_or("not attached");
     writeln!(
         out,
@@ -146,6 +156,7 @@ pub fn monitor(
 pub fn status(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
     let status: Status = client::call(global, &Call::Status)?;
     let good = status.filters.is_empty()
+        && status.leases.is_empty()
         && status
             .bindings
             .iter()
@@ -159,10 +170,17 @@ pub fn status(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError
             let problem = filter.problem.as_deref().unwrap_or_default();
             writeln!(out, "filter {}: {problem}", filter.name)?;
         }
+        for problem in &status.leases {
+            writeln!(out, "leases {problem}")?;
+        }
         let verdict = if good { "as desired" } else { "not as desired" };
         writeln!(out, "\ndaemon {}: {verdict}", status.daemon)?;
         if status.lost_events > 0 {
             writeln!(out, "{} drop events lost", status.lost_events)?;
+        }
+        if status.lost_learning > 0 {
+            let lost = status.lost_learning;
+            writeln!(out, "{lost} frames to learn from lost")?;
         }
     }
     Ok(if good {

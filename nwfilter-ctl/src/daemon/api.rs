@@ -232,6 +232,8 @@ pub struct FilterInfo {
 pub enum State {
     /// Enforced.
     Enforced,
+    /// Addresses that its filter needs are unknown: only what is needed to learn them passes.
+    Learning,
     /// There is no device of that name yet.
     Waiting,
     /// Something older than what it asks for is enforced.
@@ -247,13 +249,14 @@ pub enum State {
 impl State {
     /// Whether that is what was asked for.
     pub const fn is_desired(self) -> bool {
-        matches!(self, Self::Enforced | Self::Waiting)
+        matches!(self, Self::Enforced | Self::Learning | Self::Waiting)
     }
 
     /// Its name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Enforced => "enforced",
+            Self::Learning => "learning",
             Self::Waiting => "waiting",
             Self::Outdated => "outdated",
             Self::Closed => "closed",
@@ -277,6 +280,47 @@ pub struct BindingInfo {
     /// Why it is not enforced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Addresses that were learned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressInfo>,
+}
+
+/// How an address was learned.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressSource {
+    /// The VM used it.
+    Traffic,
+    /// The VM claimed it by neighbour discovery.
+    Neighbour,
+    /// A DHCP server gave it.
+    Dhcp,
+}
+
+impl AddressSource {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traffic => "traffic",
+            Self::Neighbour => "neighbour",
+            Self::Dhcp => "dhcp",
+        }
+    }
+}
+
+/// An address that was learned.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AddressInfo {
+    /// The address.
+    pub address: String,
+    /// How it was learned.
+    pub source: AddressSource,
+    /// The DHCP server, or relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// Seconds until it counts no more; none for an address that stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
 }
 
 /// Desired against observed.
@@ -288,6 +332,12 @@ pub struct Status {
     pub bindings: Vec<BindingInfo>,
     /// Filters whose files cannot be used.
     pub filters: Vec<FilterInfo>,
+    /// Files of leases that cannot be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leases: Vec<String>,
+    /// Frames to learn from that were lost because nobody read them in time, or were too many.
+    #[serde(default)]
+    pub lost_learning: u64,
     /// Drop events that were lost because nobody read them in time.
     pub lost_events: u64,
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     format::format_binding,
     kernel::{self, Change},
+    learn::Learner,
     model::Binding,
     parse::parse_binding,
 };
@@ -33,9 +34,11 @@ impl Control {
             let message = format!("{port} has a binding already");
             return Err(ApiError::new(ErrorKind::Exists, message));
         }
+        let learner = self.learner(&binding);
+        let addresses: Vec<_> = learner.iter().flat_map(Learner::addresses).collect();
         let prepared = self
             .shapes
-            .prepare(&binding, &self.filters)
+            .prepare_learning(&binding, &self.filters, &addresses)
             .map_err(|error| ApiError::new(ErrorKind::Invalid, chain(&error)))?;
         let before = before.map(|bound| bound.binding.clone());
         self.files
@@ -54,8 +57,11 @@ impl Control {
             binding: Ok(binding),
             prepared: Some(prepared),
             problem: None,
+            learner,
         };
-        self.bindings.insert(port.clone(), bound);
+        if let Some(before) = self.bindings.insert(port.clone(), bound) {
+            self.forget(&before);
+        }
         self.shapes.collect();
         self.binding_info(&port)
     }
@@ -80,7 +86,9 @@ impl Control {
         self.files
             .remove(port)
             .map_err(|error| storage(port, &error))?;
-        self.bindings.remove(port);
+        if let Some(bound) = self.bindings.remove(port) {
+            self.forget(&bound);
+        }
         self.shapes.collect();
         self.datapath
             .apply(&[Change::Unbind(port)])
@@ -129,6 +137,7 @@ impl Control {
                 match (&bound.problem, &bound.prepared) {
                     (_, None) => State::Closed,
                     (Some(_), Some(_)) => State::Outdated,
+                    (None, Some(prepared)) if prepared.own.is_some() => State::Learning,
                     (None, Some(_)) => State::Enforced,
                 }
             }
@@ -144,6 +153,7 @@ impl Control {
                 let missing = "not filtered as it should be; bind it again, or see the log";
                 (state == State::Missing).then(|| missing.to_owned())
             }),
+            addresses: bound.learned(),
         }
     }
 }

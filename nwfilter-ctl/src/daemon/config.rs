@@ -221,6 +221,11 @@ impl Config {
         })
     }
 
+    /// Where leases are.
+    pub(super) fn leases_dir(&self) -> PathBuf {
+        self.state_dir.join("leases")
+    }
+
     /// Where bindings are.
     pub(super) fn bindings_dir(&self) -> PathBuf {
         self.state_dir.join("bindings")

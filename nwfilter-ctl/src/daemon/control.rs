@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 
+use nwfilter_common::MacAddr;
 use tracing::{debug, error, info, warn};
 
-use super::{Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters};
+use super::{
+    Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters, leases::LeaseFiles,
+};
 use crate::{
     fault,
-    kernel::{self, Bind, Change, Datapath, KernelError, Options},
+    kernel::{self, Bind, Change, Datapath, KernelError, Learn, Options},
+    learn::Learner,
     model::Binding,
     shapes::{Shaped, Shapes},
 };
@@ -22,6 +26,8 @@ pub(super) struct Bound {
     pub(super) prepared: Option<Shaped>,
     /// Why it is not what the binding asks for.
     pub(super) problem: Option<String>,
+    /// What is known of the VM's addresses.
+    pub(super) learner: Option<Learner>,
 }
 
 impl Bound {
@@ -30,14 +36,15 @@ impl Bound {
             binding,
             prepared: None,
             problem: None,
+            learner: None,
         }
     }
 
     /// Makes the tables anew. If there are none, those that were made before go on.
-    fn prepare(&mut self, filters: &Filters, shapes: &mut Shapes) {
+    pub(super) fn prepare(&mut self, filters: &Filters, shapes: &mut Shapes) {
         let prepared = match &self.binding {
             Ok(binding) => shapes
-                .prepare(binding, filters)
+                .prepare_learning(binding, filters, &self.addresses())
                 .map_err(|error| chain(&error)),
             Err(error) => Err(error.clone()),
         };
@@ -53,7 +60,7 @@ impl Bound {
     /// Whether a filter is part of what is enforced, or would be.
     pub(super) fn uses(&self, filter: &str) -> bool {
         match (&self.prepared, &self.binding) {
-            (Some(prepared), _) => prepared.shape.filters.contains(filter),
+            (Some(prepared), _) => prepared.uses(filter),
             (None, Ok(binding)) => binding.filter == filter,
             (None, Err(_)) => false,
         }
@@ -74,6 +81,10 @@ const fn closed(port: &str) -> Bind<'_> {
         image: None,
         slots: &[],
         entries: 0,
+        learn: Learn {
+            flags: 0,
+            mac: MacAddr([0; 6]),
+        },
         identities: None,
     }
 }
@@ -87,6 +98,7 @@ pub(super) struct Control {
     pub(super) shapes: Shapes,
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
+    pub(super) leases: LeaseFiles,
 }
 
 impl Control {
@@ -99,6 +111,8 @@ impl Control {
         let loaded = files
             .load()
             .map_err(DaemonError::file("read", config.bindings_dir()))?;
+        let leases = LeaseFiles::load(config.leases_dir())
+            .map_err(DaemonError::file("read", config.leases_dir()))?;
         let datapath = Datapath::open(Options {
             pins: Some(config.pin_dir.clone()),
             attach: config.attach,
@@ -111,11 +125,13 @@ impl Control {
             datapath,
             filters,
             files,
+            leases,
             bindings: loaded
                 .into_iter()
                 .map(|(port, binding)| (port, Bound::new(binding)))
                 .collect(),
         };
+        control.remember();
         control.prepare_all();
         control.release_unwanted();
         let ports: Vec<String> = control.bindings.keys().cloned().collect();

@@ -2,12 +2,12 @@
 
 use std::{io, time::Duration};
 
-use nwfilter_common::DropEvent;
+use nwfilter_common::{DropEvent, LearnEvent};
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
-    time::{Interval, MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval, sleep},
 };
 use tracing::error;
 
@@ -16,11 +16,11 @@ use super::{
     links::{LinkChanges, Links},
     server::Request,
 };
-use crate::kernel::DropEvents;
+use crate::kernel::{DropEvents, LearnEvents, Ring};
 
 /// Calls that wait for the loop; further callers wait with theirs.
 const BACKLOG: usize = 16;
-/// Drop events that are handled before anything else gets a turn.
+/// Events of a ring buffer that are handled before anything else gets a turn.
 const BATCH: usize = 256;
 /// How often dead connections are removed. They count no more long before; this is for their memory,
 /// and for room when a port comes close to its quota.
@@ -37,6 +37,10 @@ pub(super) enum Event {
     Request(Request),
     /// Network devices have changed.
     Links(LinkChanges),
+    /// A lease is over.
+    Expiry,
+    /// Frames to learn from have passed.
+    Learning(Vec<LearnEvent>),
     /// Dead connections are to be removed.
     Sweep,
     /// The service manager wants to know whether this loop still runs.
@@ -53,6 +57,7 @@ pub(super) struct Events {
     links: Links,
     requests: mpsc::Receiver<Request>,
     drops: Option<AsyncFd<DropEvents>>,
+    learning: Option<AsyncFd<LearnEvents>>,
     sweep: Interval,
     watchdog: Option<Interval>,
 }
@@ -71,6 +76,7 @@ impl Events {
             links: Links::open().map_err(DaemonError::Links)?,
             requests,
             drops: None,
+            learning: None,
             sweep,
             // Twice in the time after which it would be taken for hung.
             watchdog: sd_notify::watchdog_enabled().map(|limit| interval(limit / 2)),
@@ -90,8 +96,17 @@ impl Events {
         Ok(())
     }
 
-    /// The next one.
-    pub(super) async fn next(&mut self) -> Event {
+    /// From now on, frames to learn from are among the events.
+    pub(super) fn add_learning(&mut self, learning: LearnEvents) -> Result<(), DaemonError> {
+        // SAFETY: as in `add_drops`.
+        let learning = unsafe { AsyncFd::register(learning) }
+            .map_err(|error| DaemonError::Runtime(error.into()))?;
+        self.learning = Some(learning);
+        Ok(())
+    }
+
+    /// The next one; [`Event::Expiry`] if there is none for some time.
+    pub(super) async fn next(&mut self, expiry: Option<Duration>) -> Event {
         loop {
             tokio::select! {
                 biased;
@@ -105,16 +120,30 @@ impl Events {
                         return Event::Links(LinkChanges { overrun: true, ..LinkChanges::default() });
                     }
                 },
+                () = elapsed(expiry) => return Event::Expiry,
+                frames = next_batch(&mut self.learning) => {
+                    if !frames.is_empty() {
+                        return Event::Learning(frames);
+                    }
+                }
                 _ = self.sweep.tick() => return Event::Sweep,
                 () = tick(&mut self.watchdog) => return Event::Watchdog,
                 Some(request) = self.requests.recv() => return Event::Request(request),
-                drops = next_drops(&mut self.drops) => {
+                drops = next_batch(&mut self.drops) => {
                     if !drops.is_empty() {
                         return Event::Drops(drops);
                     }
                 }
             }
         }
+    }
+}
+
+/// Ends after some time, or never.
+async fn elapsed(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -127,20 +156,23 @@ async fn tick(clock: &mut Option<Interval>) {
 }
 
 /// What is in the ring, once there is something; never, without one.
-async fn next_drops(ring: &mut Option<AsyncFd<DropEvents>>) -> Vec<DropEvent> {
+async fn next_batch<T>(ring: &mut Option<AsyncFd<Ring<T>>>) -> Vec<T>
+where
+    Ring<T>: Iterator<Item = T>,
+{
     let Some(ring) = ring else {
         return std::future::pending().await;
     };
     match ring.readable_mut().await {
         Ok(mut guard) => {
-            let drops: Vec<_> = guard.get_inner_mut().by_ref().take(BATCH).collect();
-            if drops.len() < BATCH {
+            let events: Vec<_> = guard.get_inner_mut().by_ref().take(BATCH).collect();
+            if events.len() < BATCH {
                 guard.clear_ready();
             }
-            drops
+            events
         }
         Err(error) => {
-            error!("cannot read drop events: {error}");
+            error!("cannot read events: {error}");
             std::future::pending().await
         }
     }

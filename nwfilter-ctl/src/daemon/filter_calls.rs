@@ -192,7 +192,8 @@ impl Control {
             if !bound.uses(name) && bound.problem.is_none() {
                 continue;
             }
-            match shapes.prepare(binding, filters) {
+            let addresses = bound.addresses();
+            match shapes.prepare_learning(binding, filters, &addresses) {
                 Ok(prepared) => rebuilt.push((port.clone(), prepared)),
                 Err(_) if bound.problem.is_some() => {}
                 Err(error) => {

@@ -16,6 +16,8 @@ mod event;
 mod file;
 mod filter_calls;
 mod filters;
+mod learning;
+mod leases;
 mod links;
 mod monitor;
 mod notify;
@@ -70,10 +72,11 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let mut control = Control::start(config)?;
     let own_socket = server::listen(&control.config.socket, requests)?;
     let mut monitors = Monitors::default();
+    events.add_learning(control.datapath.learning()?)?;
     give_back_memory();
     ready(&control);
     loop {
-        match events.next().await {
+        match events.next(control.until_expiry()).await {
             Event::Stop(signal) => {
                 info!("{signal}: stopping; all filters stay in force");
                 notify(&[sd_notify::NotifyState::Stopping]);
@@ -89,6 +92,8 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                     error!("cannot remove dead connections: {}", chain(&error));
                 }
             }
+            Event::Expiry => control.expire_leases(),
+            Event::Learning(frames) => control.learn(&frames),
             Event::Watchdog => notify(&[sd_notify::NotifyState::Watchdog]),
             Event::Links(changes) => control.links_changed(&changes),
             Event::Request(Request { call, answer }) => {

@@ -108,6 +108,7 @@ impl Control {
             mac: None,
             state: State::Unwanted,
             problem: Some("filtered, but no binding asks for it".into()),
+            addresses: Vec::new(),
         }));
         let filters = self.filters.iter().filter(|(_, known)| known.is_err());
         Ok(Status {
@@ -116,6 +117,11 @@ impl Control {
             filters: filters
                 .map(|(name, known)| filter_calls::info(name, known))
                 .collect(),
+            leases: self.leases.problems().map(ToOwned::to_owned).collect(),
+            lost_learning: self
+                .datapath
+                .lost_learning()
+                .map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?,
             lost_events: self
                 .datapath
                 .lost_events()

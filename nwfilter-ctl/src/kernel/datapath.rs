@@ -17,12 +17,12 @@ use aya::{
     maps::{MapData, RingBuf},
 };
 use nwfilter_common::{
-    ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_PORTS, PortRecord, SLOTS,
-    Slot, Timeouts, Tracking, names,
+    ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_PORTS, MacAddr, PortRecord,
+    SLOTS, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
-    AttachMode, DropEvents, KernelError, Run,
+    AttachMode, DropEvents, KernelError, LearnEvents, Run,
     attach::{self, Attachment},
     connections::{self, Connection, Connections},
     counters::{Counters, Pairs, difference},
@@ -69,6 +69,17 @@ pub struct Bind<'a> {
     /// What the entries are: the counter of one goes on where tables are replaced by others that
     /// have it, too. Without it, they begin at zero, unless the tables stay the same.
     pub identities: Option<&'a Arc<[u64]>>,
+    /// What the VM's addresses are learned from.
+    pub learn: Learn,
+}
+
+/// What a VM's addresses are learned from; by default nothing.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Learn {
+    /// Flags of [`PortRecord::LEARN`].
+    pub flags: u32,
+    /// The VM's hardware address.
+    pub mac: MacAddr,
 }
 
 /// A bound port.
@@ -283,6 +294,7 @@ impl Datapath {
             slots,
             entries,
             identities,
+            learn,
         } = *bind;
         let ifindex = sys::ifindex(port).ok_or_else(|| KernelError::NoDevice {
             port: port.to_owned(),
@@ -328,11 +340,13 @@ impl Datapath {
             image: image_number,
             counters,
             entries,
-            flags: if image.is_some() {
-                PortRecord::READY
-            } else {
-                0
-            },
+            mac: learn.mac.to_u64(),
+            flags: learn.flags & PortRecord::LEARN
+                | if image.is_some() {
+                    PortRecord::READY
+                } else {
+                    0
+                },
             quota: self.options.quota,
             since: known.map_or_else(connections::now, |known| known.record.since),
             ..PortRecord::default()
@@ -532,7 +546,17 @@ impl Datapath {
     pub fn events(&mut self) -> Result<DropEvents, KernelError> {
         let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::EVENTS)?;
         self.tables.set_global(Global::Events, 1)?;
-        Ok(DropEvents(ring))
+        Ok(DropEvents::new(ring))
+    }
+
+    /// Frames from which something may be learned; also those that came while nobody was here.
+    ///
+    /// # Errors
+    ///
+    /// When the ring buffer cannot be opened, or has been taken before.
+    pub fn learning(&mut self) -> Result<LearnEvents, KernelError> {
+        let ring: RingBuf<MapData> = tables::take(&mut self.ebpf, names::LEARNING)?;
+        Ok(LearnEvents::new(ring))
     }
 
     /// Turns reports of drops on or off.
@@ -638,6 +662,15 @@ impl Datapath {
     /// When the map cannot be read.
     pub fn lost_events(&self) -> Result<u64, KernelError> {
         self.tables.global(Global::LostEvents)
+    }
+
+    /// Frames to learn from that were lost because nobody read them in time, or were too many.
+    ///
+    /// # Errors
+    ///
+    /// When the map cannot be read.
+    pub fn lost_learning(&self) -> Result<u64, KernelError> {
+        self.tables.global(Global::LostLearning)
     }
 
     /// Runs the program on a frame as if it had come to a port (`BPF_PROG_TEST_RUN`), `repeat`

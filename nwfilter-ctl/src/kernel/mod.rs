@@ -4,8 +4,8 @@
 //! All state is in the kernel, below one pin directory:
 //!
 //! ```text
-//! <pins>/v2/GLOBALS, PORTS, ...      the maps of ABI version 2
-//! <pins>/v2/nwfilter_in, _out        the programs, and nwfilter_sweep, which runs on no frame
+//! <pins>/v3/GLOBALS, PORTS, ...      the maps of ABI version 3
+//! <pins>/v3/nwfilter_in, _out        the programs, and nwfilter_sweep, which runs on no frame
 //! <pins>/links/PORT-in, PORT-out     the TCX links (none where the kernel has only clsact)
 //! ```
 
@@ -24,9 +24,9 @@ mod tables;
 pub use self::{
     attach::AttachMode,
     connections::Connection,
-    datapath::{Bind, Change, Datapath, Options, PortState},
+    datapath::{Bind, Change, Datapath, Learn, Options, PortState},
     error::KernelError,
-    events::DropEvents,
+    events::{DropEvents, LearnEvents, Ring},
     object::Run,
     sys::{ifindex, ifname},
 };

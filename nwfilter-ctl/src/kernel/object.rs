@@ -12,7 +12,7 @@ use super::KernelError;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 14] = [
+const MAPS: [&str; 16] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -21,6 +21,8 @@ const MAPS: [&str; 14] = [
     names::COUNTERS,
     names::TALLIES,
     names::EVENTS,
+    names::LEARNING,
+    names::LEARN_LIMITS,
     names::SCRATCH,
     names::CONNECTIONS4,
     names::CONNECTIONS6,

@@ -55,6 +55,7 @@ impl<'a> Kernel<'a> {
             image: Some(&compiled.image),
             slots: &compiled.slots,
             entries: compiled.entries.len() as u32,
+            learn: nwfilter_ctl::kernel::Learn::default(),
             identities: None,
         })])?;
         // What the filter before has seen must not count.

@@ -139,6 +139,24 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         "iptables",
     ),
     program(
+        Group::Test,
+        "dnsmasq",
+        "gives addresses to be learned",
+        "dnsmasq-base",
+    ),
+    program(
+        Group::Test,
+        "udhcpc",
+        "gets addresses to be learned",
+        "udhcpc",
+    ),
+    program(
+        Group::Test,
+        "dhclient",
+        "gets addresses to be learned, also for IPv6",
+        "isc-dhcp-client",
+    ),
+    program(
         Group::Kernels,
         "strip",
         "makes the tests fit into a small machine",
