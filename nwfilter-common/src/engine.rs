@@ -10,6 +10,7 @@ use crate::{
         FrameDirection, LeafVerdict, MAX_STEPS, NodeRef, PAGE_WORDS, Page, TableLayer, WORD_FLAGS,
         WORD_TRACKED, flag, kind, root_word,
     },
+    option,
     packet::Packet,
     parse::parse,
     work::{Work, recall},
@@ -165,6 +166,9 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         };
         track(packet, image, tables, place, work);
     }
+    if passes && has(flag::TCP_OPTIONS) {
+        option::tcp_options(packet, image, &mut work.fields);
+    }
     let inet = root(TableLayer::Inet, flag::INET_FRAGMENTS);
     let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
     if passes && !no_inet {
@@ -183,7 +187,7 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         commit(tables, port, record, work, accepted, advance);
     }
     if accepted && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS) {
-        fragment::keep(tables, hook, work);
+        fragment::keep(tables, hook, work, has(flag::TCP_OPTIONS));
     }
     verdict
 }
@@ -305,6 +309,10 @@ fn step(page: &Page, address: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> 
                 value & slot.mask == slot.value && low & next.mask == next.value
             });
             address + 1 + usize::from(!hit)
+        }
+        kind::BIT => {
+            let bit = value >> (argument & 63) & 1;
+            address + 2 - bit as usize
         }
         // An unknown kind: make `walk` fail.
         _ => return NodeRef(u32::MAX >> 1),

@@ -35,7 +35,8 @@ pub const WORD_TRACKED: usize = 4;
 /// Word that holds the image's [`flag`]s.
 pub const WORD_FLAGS: usize = 8;
 
-/// Flags of an image: what differs between `semantics = strict` and `libvirt`.
+/// Flags of an image: what differs between `semantics = strict` and `libvirt`, and what few images
+/// need.
 pub mod flag {
     /// In the Ethernet layer, later fragments have the fields of the first one.
     pub const ETHERNET_FRAGMENTS: u32 = 1;
@@ -46,6 +47,8 @@ pub mod flag {
     /// Dropped frames advance connections that exist: those to the VM always, those from the VM if
     /// the Ethernet layer accepts them. Otherwise only frames that pass do.
     pub const DROPPED_ADVANCE: u32 = 8;
+    /// Some table asks for TCP options.
+    pub const TCP_OPTIONS: u32 = 16;
     /// `semantics = strict`.
     pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS;
     /// `semantics = libvirt`.
@@ -160,6 +163,8 @@ pub mod kind {
     /// As [`SLOTS`] for an IPv6 address: the field and the next one against pairs of slots, `count`
     /// pairs.
     pub const SLOT_PAIRS: u32 = 5;
+    /// A bit of the field is set; the argument is its number: `[head, yes, no]`.
+    pub const BIT: u32 = 6;
 
     /// Largest L of a search.
     pub const MAX_LEVELS: u32 = 4;

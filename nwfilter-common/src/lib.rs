@@ -13,6 +13,7 @@ mod field;
 mod fragment;
 mod image;
 mod mac;
+mod option;
 mod packet;
 mod parse;
 mod work;

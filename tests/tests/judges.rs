@@ -23,15 +23,15 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 /// What is generated: all that the datapath has.
 ///
-/// Left out here and in [`EXEMPT`]: connections, until all judges agree on them; `connlimit-above`,
-/// `option` and `ipset`.
+/// Left out here and in [`EXEMPT`]: connections, until all judges agree on them; `connlimit-above` and
+/// `ipset`.
 fn options(semantics: Semantics) -> Options {
     Options {
         ignored_combinations: true,
         continue_in_inet: true,
         connections: false,
         limits: false,
-        tcp_options: false,
+        tcp_options: true,
         sets: false,
         frames: 60,
         ..Options::new(semantics)
@@ -42,7 +42,6 @@ fn options(semantics: Semantics) -> Options {
 const EXEMPT: &[Attr] = &[
     Attr::Comment,
     Attr::ConnlimitAbove,
-    Attr::TcpOption,
     Attr::IpSet,
     Attr::IpSetFlags,
 ];

@@ -30,6 +30,10 @@ pub(super) fn condition(condition: &Condition, slots: &[Slot]) -> String {
                 slot_values(*test, slots)
             )
         }
+        Condition::Bit(test, wanted) => {
+            let no = if *wanted { "" } else { "no " };
+            format!("{no}TCP option {}", test.option_kind())
+        }
     }
 }
 
@@ -225,6 +229,11 @@ pub(super) const fn name(field: Field) -> &'static str {
         Field::StpMaxAge => "STP maximum age",
         Field::StpHelloTime => "STP hello time",
         Field::StpForwardDelay => "STP forward delay",
+        Field::TcpOptionsBroken => "TCP options broken",
+        Field::TcpOptions0 => "TCP options 0-63",
+        Field::TcpOptions1 => "TCP options 64-127",
+        Field::TcpOptions2 => "TCP options 128-191",
+        Field::TcpOptions3 => "TCP options 192-255",
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use nwfilter_common::{Field, LeafVerdict};
 
-use super::rule::{Condition, FlatRule, Outcome, SlotTest};
+use super::rule::{BitTest, Condition, FlatRule, Outcome, SlotTest};
 
 /// Where a test leads.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -29,6 +29,8 @@ pub(super) enum Node {
     Split(Field, Vec<u64>, Vec<Target>),
     /// By a comparison with slots: yes, no.
     Slots(SlotTest, Target, Target),
+    /// By a bit: yes, no.
+    Bit(BitTest, Target, Target),
 }
 
 /// The nodes of all diagrams of an image; a node comes after those it refers to.
@@ -43,6 +45,7 @@ pub(super) struct Diagram {
 enum Subject {
     Field(Field),
     Slots(SlotTest),
+    Bit(BitTest),
 }
 
 impl Condition {
@@ -50,6 +53,7 @@ impl Condition {
         match self {
             Self::In(field, _) => Subject::Field(*field),
             Self::Slots(test, _) => Subject::Slots(*test),
+            Self::Bit(test, _) => Subject::Bit(*test),
         }
     }
 }
@@ -290,7 +294,7 @@ impl States<'_, '_> {
         }
         let target = match self.choose(&list) {
             Subject::Field(field) => self.split(&list, field)?,
-            Subject::Slots(test) => self.slots(&list, test)?,
+            subject => self.either(&list, subject)?,
         };
         self.targets.insert(list, target);
         Some(target)
@@ -328,17 +332,21 @@ impl States<'_, '_> {
         (rules, ways)
     }
 
-    fn slots(&mut self, list: &[Pending], test: SlotTest) -> Option<Target> {
+    /// A test that says yes or no.
+    fn either(&mut self, list: &[Pending], subject: Subject) -> Option<Target> {
         let [yes, no] = [true, false].map(|hit| {
             let rest: Vec<Pending> = list
                 .iter()
                 .filter_map(|&pending| {
-                    let Some(i) = self.open_condition(pending, Subject::Slots(test)) else {
+                    let Some(i) = self.open_condition(pending, subject) else {
                         return Some(pending);
                     };
-                    let negated =
-                        matches!(self.rule(pending).conditions[i], Condition::Slots(_, true));
-                    (hit != negated).then_some(Pending {
+                    let wanted = match self.rule(pending).conditions[i] {
+                        Condition::Slots(_, negated) => !negated,
+                        Condition::Bit(_, wanted) => wanted,
+                        Condition::In(..) => return None,
+                    };
+                    (hit == wanted).then_some(Pending {
                         open: pending.open & !(1 << i),
                         ..pending
                     })
@@ -350,7 +358,12 @@ impl States<'_, '_> {
         if yes == no {
             return Some(yes);
         }
-        Some(self.parts.diagram.add(Node::Slots(test, yes, no)))
+        let node = match subject {
+            Subject::Field(_) => return None,
+            Subject::Slots(test) => Node::Slots(test, yes, no),
+            Subject::Bit(test) => Node::Bit(test, yes, no),
+        };
+        Some(self.parts.diagram.add(node))
     }
 
     /// Goes through the field's values from low to high, keeping the rules that hold there.

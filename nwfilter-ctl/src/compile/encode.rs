@@ -12,7 +12,7 @@ use super::{
     CompileError, Image, MAX_IMAGE_WORDS,
     diagram::{Diagram, Effort, Node, Target},
     lower::{DIRECTIONS, Lists},
-    rule::FlatRule,
+    rule::{Condition, FlatRule},
     specialise::specialise,
 };
 use crate::model::Semantics;
@@ -46,6 +46,10 @@ fn image_with(
     let mut roots: HashMap<Vec<(usize, FlatRule)>, Target> = HashMap::new();
     // What to look up connections for.
     let mut stateful: HashSet<(FrameDirection, Class)> = HashSet::new();
+    let mut flags = match semantics {
+        Semantics::Strict => flag::STRICT,
+        Semantics::Libvirt => flag::LIBVIRT,
+    };
     for direction in DIRECTIONS {
         for layer in [TableLayer::Ethernet, TableLayer::Inet] {
             let rules = &lists.rules[&(direction, layer)];
@@ -54,9 +58,15 @@ fn image_with(
                     Target::Leaf(LeafVerdict::NoLayer, 0)
                 } else {
                     let rules = specialise(rules, class, layer, semantics);
-                    let mut conditions = rules.iter().flat_map(|(_, rule)| &rule.conditions);
-                    if conditions.any(|condition| condition.field() == Field::CtState) {
-                        stateful.insert((direction, class));
+                    for condition in rules.iter().flat_map(|(_, rule)| &rule.conditions) {
+                        match condition.field() {
+                            Field::CtState => _ = stateful.insert((direction, class)),
+                            Field::TcpOptionsBroken => flags |= flag::TCP_OPTIONS,
+                            _ => {}
+                        }
+                        if matches!(condition, Condition::Bit(..)) {
+                            flags |= flag::TCP_OPTIONS;
+                        }
                     }
                     *roots
                         .entry(rules)
@@ -85,10 +95,7 @@ fn image_with(
     words[WORD_ENTRIES] = lists.entries.len() as u32;
     let tracked = tracked_classes(|direction, class| stateful.contains(&(direction, class)));
     words[WORD_TRACKED..][..tracked.len()].copy_from_slice(&tracked);
-    words[WORD_FLAGS] = match semantics {
-        Semantics::Strict => flag::STRICT,
-        Semantics::Libvirt => flag::LIBVIRT,
-    };
+    words[WORD_FLAGS] = flags;
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
     Ok((Image { words }, steps))
 }
@@ -160,6 +167,10 @@ impl Words {
                 };
                 let argument = u32::from(test.first) | u32::from(test.count) << 8;
                 let head = head(kind, test.field.index(), argument);
+                self.push(&[head, target(*yes, refs).0, target(*no, refs).0], 2)
+            }
+            Node::Bit(test, yes, no) => {
+                let head = head(kind::BIT, test.field.index(), u32::from(test.bit));
                 self.push(&[head, target(*yes, refs).0, target(*no, refs).0], 2)
             }
             Node::Split(field, bounds, targets) => {

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
 pub use self::{
-    rule::{Condition, FlatRule, Outcome, SlotTest},
+    rule::{BitTest, Condition, FlatRule, Outcome, SlotTest},
     set::ValueSet,
     trace::{Considered, Ending, Known, Seen, trace},
 };

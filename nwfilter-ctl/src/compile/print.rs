@@ -100,6 +100,10 @@ impl Display for Condition {
                 }
                 Ok(())
             }
+            Self::Bit(test, wanted) => {
+                let not = if *wanted { "" } else { "no " };
+                write!(f, "{not}TCP option {}", test.option_kind())
+            }
         }
     }
 }
@@ -228,5 +232,10 @@ const fn name(field: Field) -> &'static str {
         Field::StpMaxAge => "STP maximum age",
         Field::StpHelloTime => "STP hello time",
         Field::StpForwardDelay => "STP forward delay",
+        Field::TcpOptionsBroken => "TCP options broken",
+        Field::TcpOptions0 => "TCP options 0-63",
+        Field::TcpOptions1 => "TCP options 64-127",
+        Field::TcpOptions2 => "TCP options 128-191",
+        Field::TcpOptions3 => "TCP options 192-255",
     }
 }

@@ -32,6 +32,36 @@ pub enum Condition {
     In(Field, ValueSet),
     /// The field's value is, or is not, one of the port's addresses.
     Slots(SlotTest, bool),
+    /// A bit of the field is set, or not.
+    Bit(BitTest, bool),
+}
+
+/// A look at one bit of a field that is no number.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct BitTest {
+    /// The field.
+    pub field: Field,
+    /// Number of the bit, from 0.
+    pub bit: u8,
+}
+
+impl BitTest {
+    /// Whether a TCP option of this kind is there.
+    pub const fn tcp_option(kind: u8) -> Self {
+        let (field, bit) = Field::tcp_option(kind);
+        Self { field, bit }
+    }
+
+    /// The inverse of [`BitTest::tcp_option`].
+    pub const fn option_kind(self) -> u8 {
+        let first = match self.field {
+            Field::TcpOptions1 => 64,
+            Field::TcpOptions2 => 128,
+            Field::TcpOptions3 => 192,
+            _ => 0,
+        };
+        first + self.bit
+    }
 }
 
 /// A comparison with a run of slots of the port record.

@@ -63,7 +63,7 @@ pub(super) fn specialise(
                     *field,
                     constant(class, *field, layer, semantics).map(|v| set.contains(v)),
                 ),
-                Condition::Slots(test, _) => (test.field, None),
+                Condition::Slots(..) | Condition::Bit(..) => (condition.field(), None),
             };
             // ip6tables takes AH for an extension header that is not there (4a, 5).
             let fragment = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain);

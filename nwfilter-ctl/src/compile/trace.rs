@@ -59,6 +59,9 @@ impl Seen<'_> {
             (Known::Value(value), Condition::Slots(test, negated)) => {
                 Some(self.in_slots(*test, value) != *negated)
             }
+            (Known::Value(value), Condition::Bit(test, wanted)) => {
+                Some((value >> test.bit & 1 != 0) == *wanted)
+            }
             (Known::Ignored, _) => Some(true),
             (Known::Absent, _) => Some(false),
             (Known::Missing, _) => None,
@@ -86,6 +89,7 @@ impl Condition {
         match self {
             Self::In(field, _) => *field,
             Self::Slots(test, _) => test.field,
+            Self::Bit(test, _) => test.field,
         }
     }
 }

@@ -267,6 +267,8 @@ fn instead(test: &Condition, seen: &Seen<'_>) -> String {
         Known::Value(value) => match test {
             Condition::In(field, _) => format!("it is {}", condition::value(*field, value)),
             Condition::Slots(test, _) => format!("it is {}", frame_value(seen, test.field)),
+            Condition::Bit(_, true) => "it has none".into(),
+            Condition::Bit(_, false) => "it has one".into(),
         },
         _ => "such frames have none".into(),
     }

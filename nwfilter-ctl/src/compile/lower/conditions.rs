@@ -7,7 +7,7 @@ use nwfilter_common::{BRIDGE_GROUP_ADDRESS, Field, MacAddr, ethertype, ip_protoc
 use crate::{
     compile::{
         CompileError,
-        rule::{Condition, SlotTest},
+        rule::{BitTest, Condition, SlotTest},
         set::ValueSet,
         slots::{Full, SlotTable},
     },
@@ -42,13 +42,22 @@ pub(super) enum Orientation {
     Swapped,
 }
 
-/// The alternatives, one of which must hold, that an instance's element and tests come down to.
+/// What an instance's element and tests come down to.
+pub(super) struct Tests {
+    /// One of these must hold.
+    pub(super) alternatives: Vec<Conjunction>,
+    /// If one of these holds, nobody can say whether the rule matches: its options may be in the part
+    /// of the header that is broken.
+    pub(super) doubts: Vec<Conjunction>,
+}
+
+/// What an instance's element and tests come down to.
 pub(super) fn conditions(
     instance: &Instance,
     orientation: Orientation,
     semantics: Semantics,
     slots: &mut SlotTable,
-) -> Result<Vec<Conjunction>, Stop> {
+) -> Result<Tests, Stop> {
     let mut builder = Builder {
         instance,
         orientation,
@@ -58,7 +67,7 @@ pub(super) fn conditions(
     };
     builder.element();
     builder.tests()?;
-    Ok(builder.alternatives)
+    Ok(builder.finish())
 }
 
 struct Builder<'a> {
@@ -165,6 +174,38 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Adds what is known of some frames only, last.
+    fn finish(mut self) -> Tests {
+        let Some(test) = self.get(Attr::TcpOption) else {
+            return Tests {
+                alternatives: self.alternatives,
+                doubts: vec![],
+            };
+        };
+        let kinds = test.values.iter().filter_map(number);
+        let bits: Vec<BitTest> = kinds.map(|kind| BitTest::tcp_option(kind as u8)).collect();
+        let no = |bits: &[BitTest]| -> Conjunction {
+            bits.iter().map(|bit| Condition::Bit(*bit, false)).collect()
+        };
+        let broken = |value| Condition::In(Field::TcpOptionsBroken, ValueSet::single(value));
+        let none = |value| [no(&bits), vec![broken(value)]].concat();
+        let (negated, sure) = (test.negated, self.alternatives.clone());
+        self.and_either(&[none(1)]);
+        let doubts = std::mem::replace(&mut self.alternatives, sure);
+        if negated {
+            self.and_either(&[none(0)]);
+        } else {
+            // Not the same frame twice.
+            let nth = |i: usize| [no(&bits[..i]), vec![Condition::Bit(bits[i], true)]].concat();
+            let either: Vec<_> = (0..bits.len()).map(nth).collect();
+            self.and_either(&either);
+        }
+        Tests {
+            alternatives: self.alternatives,
+            doubts,
+        }
+    }
+
     /// One attribute. Masks, range ends and flags are taken along with the attribute they belong to.
     fn test(&mut self, test: &Test) -> Result<(), Stop> {
         use Field as F;
@@ -263,13 +304,13 @@ impl Builder<'_> {
                 self.icmp(Some(set(test)), self.get(Attr::Code).map(set));
             }
             Attr::Flags => self.tcp_flags(test),
-            Attr::TcpOption | Attr::ConnlimitAbove | Attr::IpSet => {
+            Attr::ConnlimitAbove | Attr::IpSet => {
                 return Err(Stop::Error(CompileError::Unsupported {
                     origin: self.instance.origin.clone(),
                     what: test.attr,
                 }));
             }
-            // States are the matrix's; the rest belongs to another attribute or tests nothing.
+            // States are the matrix's, options come last; the rest belongs to another attribute or tests nothing.
             _ => {}
         }
         Ok(())

@@ -4,7 +4,7 @@ use nwfilter_common::{CtState, Field, FrameDirection, LeafVerdict, TableLayer};
 
 use super::{
     Lowering,
-    conditions::{Orientation, Stop, conditions},
+    conditions::{Conjunction, Orientation, Stop, Tests, conditions},
     push,
 };
 use crate::{
@@ -54,14 +54,22 @@ impl Lowering<'_> {
                 }
             }
             let entry = self.entries.rule(&instance);
-            let alternatives = conditions(&instance, orientation, self.semantics, &mut self.slots)?
-                .into_iter()
-                .map(|mut tests| {
-                    tests.extend(states.clone().map(|set| Condition::In(Field::CtState, set)));
-                    tests
-                })
-                .collect();
-            push(&mut rules, entry, Outcome::Decide(outcome), alternatives);
+            let Tests {
+                alternatives,
+                doubts,
+            } = conditions(&instance, orientation, self.semantics, &mut self.slots)?;
+            let in_state = |mut tests: Conjunction| {
+                tests.extend(states.clone().map(|set| Condition::In(Field::CtState, set)));
+                tests
+            };
+            let missing = Entry::missing(TableLayer::Inet);
+            for (entry, outcome, alternatives) in [
+                (missing, LeafVerdict::Drop, doubts),
+                (entry, outcome, alternatives),
+            ] {
+                let alternatives = alternatives.into_iter().map(in_state).collect();
+                push(&mut rules, entry, Outcome::Decide(outcome), alternatives);
+            }
         }
         let entry = self.entries.number(Entry::EndOfLayer(TableLayer::Inet));
         push(

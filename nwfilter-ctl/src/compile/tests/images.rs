@@ -70,7 +70,7 @@ fn a_run_of_slots_is_no_longer_than_a_node_can_compare() {
         .flat_map(|rule| &rule.conditions)
         .filter_map(|condition| match condition {
             Condition::Slots(test, _) => Some(usize::from(test.count)),
-            Condition::In(..) => None,
+            _ => None,
         })
         .collect();
     assert_eq!(runs.iter().sum::<usize>(), 12);
@@ -88,4 +88,16 @@ fn what_the_datapath_has_not_is_named() {
         error.to_string(),
         "rule 0 of filter main (line 1): `connlimit-above` is not supported"
     );
+}
+
+#[test]
+fn only_images_that_ask_for_tcp_options_have_them_looked_for() {
+    use nwfilter_common::{WORD_FLAGS, flag};
+    let asks = |entries| compiled(entries).image.words()[WORD_FLAGS] & flag::TCP_OPTIONS != 0;
+    assert!(!asks(
+        "<rule action='drop' direction='in'><tcp flags='SYN/SYN'/></rule>"
+    ));
+    assert!(asks(
+        "<rule action='drop' direction='in'><tcp option='3'/></rule>"
+    ));
 }
