@@ -38,6 +38,10 @@ pub mod names {
     pub const TIMEOUTS: &str = "TIMEOUTS";
     /// [`crate::Tracking`] by port number; only the program writes it.
     pub const TRACKING: &str = "TRACKING";
+    /// When a member's connection was created by [`crate::Member`]: the connections that limits count.
+    pub const MEMBERS: &str = "MEMBERS";
+    /// [`crate::Count`] by [`crate::Source`].
+    pub const COUNTS: &str = "COUNTS";
     /// Per-CPU working memory.
     pub const SCRATCH: &str = "SCRATCH";
     /// The classifier for frames that enter the VM.
@@ -115,6 +119,11 @@ pub struct PortRecord {
     /// Connections and fragments from before count no more: when the port was made, or when its
     /// connections were last flushed. `CLOCK_MONOTONIC`, nanoseconds.
     pub since: u64,
+    /// Changes with the image and when connections are flushed: what limits have counted before
+    /// counts no more.
+    pub limits: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Addresses of the VM, as the image numbers them.
     pub slots: [Slot; SLOTS],
 }
@@ -257,7 +266,7 @@ mod user {
 
 const _: () = {
     assert!(MAX_PORTS.is_power_of_two());
-    assert!(size_of::<PortRecord>() == 32 + SLOTS * 16);
+    assert!(size_of::<PortRecord>() == 40 + SLOTS * 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);
 };

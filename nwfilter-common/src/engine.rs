@@ -3,13 +3,14 @@
 
 use crate::{
     abi::{Fault, MAX_SLOT_RUN, PortRecord, SLOTS, Slot},
-    ct::{Place, Tables, commit, track, tracked_bit},
+    ct::{Effect, Place, Tables, commit, track, tracked_bit},
     field::{FIELD_WORDS, Fields, word},
     fragment,
     image::{
         FrameDirection, LeafVerdict, MAX_STEPS, NodeRef, PAGE_WORDS, Page, TableLayer, WORD_FLAGS,
-        WORD_TRACKED, flag, kind, root_word,
+        WORD_LIMITS, WORD_TRACKED, flag, kind, root_word,
     },
+    limit::{self, flow},
     option,
     packet::Packet,
     parse::parse,
@@ -104,6 +105,8 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         record,
     } = *hook;
     work.fields[word::TRACKED] = 0;
+    work.fields[word::FLOW] = flow::NONE;
+    work.fields[word::LOOKED] = 0;
     let Some(first) = image.page(0) else {
         return Verdict::fault(Fault::NoImage);
     };
@@ -126,10 +129,13 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS)
         && fragment::adopt(tables, hook, work)
         && tracks(recall(&work.fields[word::CLASS]) as usize)
-        && work.fields[word::TRACKED] == 0
     {
-        // The tables ask for a state that they did not ask for when the first fragment came.
-        work.fields[word::CLASS] = recall(&work.fields[word::PARSED]);
+        if work.fields[word::TRACKED] == 0 {
+            // The tables ask for a state that they did not ask for when the first fragment came.
+            work.fields[word::CLASS] = recall(&work.fields[word::PARSED]);
+        } else {
+            work.fields[word::FLOW] = limit::flow_of_fragment(&work.fields);
+        }
     }
     let parsed = recall(&work.fields[word::PARSED]) as usize;
     let class = recall(&work.fields[word::CLASS]) as usize;
@@ -139,7 +145,7 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     };
 
     let ethernet = root(TableLayer::Ethernet, flag::ETHERNET_FRAGMENTS);
-    let leaf = walk(image, first, ethernet, &work.fields, record);
+    let leaf = walk(image, first, ethernet, work, record, |_, _, _| None);
     if !leaf.is_leaf() || leaf.entry() >= record.entries {
         return Verdict::fault(Fault::BadImage);
     }
@@ -172,7 +178,9 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     let inet = root(TableLayer::Inet, flag::INET_FRAGMENTS);
     let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
     if passes && !no_inet {
-        let leaf = walk(image, first, inet, &work.fields, record);
+        let leaf = walk(image, first, inet, work, record, |page, address, work| {
+            check(page, address, tables, hook, work)
+        });
         if !leaf.is_leaf() || leaf.entry() >= record.entries {
             return Verdict::fault(Fault::BadImage);
         }
@@ -183,8 +191,13 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
 
     let accepted = matches!(verdict.verdict, LeafVerdict::Accept);
     if tracked {
-        let advance = accepted || has(flag::DROPPED_ADVANCE);
-        commit(tables, port, record, work, accepted, advance);
+        let effect = Effect {
+            begin: accepted,
+            advance: accepted || has(flag::DROPPED_ADVANCE),
+            limits: recall(&first[WORD_LIMITS]),
+        };
+        commit(tables, image, hook, work, effect);
+        limit::join(tables, image, hook, work);
     }
     if accepted && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS) {
         fragment::keep(tables, hook, work, has(flag::TCP_OPTIONS));
@@ -192,14 +205,16 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     verdict
 }
 
-/// Goes from a root to a leaf. Yields something else only if the image is broken.
+/// Goes from a root to a leaf. Yields something else only if the image is broken. `check` takes the
+/// tests that are about more than fields and slots.
 #[inline(always)]
 fn walk<I: Pages + ?Sized>(
     image: &I,
     first: &Page,
     root: NodeRef,
-    fields: &Fields,
+    work: &mut Work,
     record: &PortRecord,
+    check: impl Fn(&Page, usize, &mut Work) -> Option<NodeRef>,
 ) -> NodeRef {
     let mut node = root;
     // Most frames are through after two or three of the plainest nodes: calling back and forth for
@@ -208,7 +223,7 @@ fn walk<I: Pages + ?Sized>(
         if node.is_leaf() {
             return node;
         }
-        match quick_step(first, node, fields, &record.slots) {
+        match quick_step(first, node, &work.fields, &record.slots) {
             Some(next) => node = next,
             None => break,
         }
@@ -229,10 +244,39 @@ fn walk<I: Pages + ?Sized>(
                 None => return false,
             }
         };
-        node = step(page, node.0 as usize, fields, &record.slots);
+        let address = node.0 as usize;
+        node = match at(page, address) & 0xff {
+            kind::LIMIT.. => check(page, address, work).unwrap_or(NOWHERE),
+            _ => step(page, address, &work.fields, &record.slots),
+        };
         true
     });
     node
+}
+
+/// No node: makes [`walk`] fail.
+const NOWHERE: NodeRef = NodeRef(u32::MAX >> 1);
+
+/// Takes a test of the inet layer that is about more than fields and slots; `None` if there is no
+/// such test.
+#[inline(always)]
+fn check<T: Tables + ?Sized>(
+    page: &Page,
+    address: usize,
+    tables: &T,
+    hook: &Hook<'_>,
+    work: &mut Work,
+) -> Option<NodeRef> {
+    let head = at(page, address);
+    let (holds, children) = match head & 0xff {
+        kind::LIMIT => {
+            let most = at(page, address + 1);
+            let above = limit::look(tables, hook, work, head >> 16, most);
+            (above, address + 2)
+        }
+        _ => return None,
+    };
+    Some(NodeRef(at(page, children + usize::from(!holds))))
 }
 
 /// Steps that [`walk`] takes before it begins the loop.
@@ -315,7 +359,7 @@ fn step(page: &Page, address: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> 
             address + 2 - bit as usize
         }
         // An unknown kind: make `walk` fail.
-        _ => return NodeRef(u32::MAX >> 1),
+        _ => return NOWHERE,
     };
     NodeRef(at(page, child))
 }

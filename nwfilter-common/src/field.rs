@@ -9,6 +9,10 @@ pub const FIELD_WORDS: usize = 64;
 
 /// Words behind those of the fields, for what else the parser finds.
 pub(crate) mod word {
+    /// Number of limits in [`crate::Work`]'s list of those that have looked at the frame.
+    pub(crate) const LOOKED: usize = 51;
+    /// What the frame's connection is, for limits: see `limit::flow`.
+    pub(crate) const FLOW: usize = 52;
     /// Bytes of the packet from the transport header on, as the IP header says; valid with
     /// `TRANSPORT`.
     pub(crate) const TRANSPORT_LEN: usize = 53;
@@ -330,4 +334,4 @@ impl CtState {
     }
 }
 
-const _: () = assert!(Field::ALL.len() <= word::TRANSPORT_LEN);
+const _: () = assert!(Field::ALL.len() <= word::LOOKED);

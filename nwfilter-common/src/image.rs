@@ -35,6 +35,9 @@ pub const WORD_TRACKED: usize = 4;
 /// Word that holds the image's [`flag`]s.
 pub const WORD_FLAGS: usize = 8;
 
+/// Word that holds the number of connection limits.
+pub const WORD_LIMITS: usize = 9;
+
 /// Flags of an image: what differs between `semantics = strict` and `libvirt`, and what few images
 /// need.
 pub mod flag {
@@ -165,6 +168,10 @@ pub mod kind {
     pub const SLOT_PAIRS: u32 = 5;
     /// A bit of the field is set; the argument is its number: `[head, yes, no]`.
     pub const BIT: u32 = 6;
+    /// A connection limit looks at the frame; the argument is its number, the field
+    /// [`crate::Field::CtState`]: `[head, most, yes, no]`, yes if the source is above. Has an effect,
+    /// so only behind all other tests of its rule, and only in the inet layer.
+    pub const LIMIT: u32 = 7;
 
     /// Largest L of a search.
     pub const MAX_LEVELS: u32 = 4;

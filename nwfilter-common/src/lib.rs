@@ -12,6 +12,7 @@ mod engine;
 mod field;
 mod fragment;
 mod image;
+mod limit;
 mod mac;
 mod option;
 mod packet;
@@ -36,9 +37,10 @@ pub use field::{CtState, FIELD_WORDS, Field, FieldSet, Fields};
 pub use fragment::{Fragment, SLOTS_PER_DIRECTION};
 pub use image::{
     FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef, PAGE_WORDS, Page, ROOTS,
-    TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_MAGIC, WORD_TRACKED, flag,
-    head, kind, root_word,
+    TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_LIMITS, WORD_MAGIC,
+    WORD_TRACKED, flag, head, kind, root_word,
 };
+pub use limit::{Count, Limits, MAX_LOOKED, Member, Source};
 pub use mac::{MacAddr, ParseMacError};
 pub use packet::{Packet, Tag};
 pub use parse::{BRIDGE_GROUP_ADDRESS, Headers, MAX_EXTENSION_HEADERS, parse};

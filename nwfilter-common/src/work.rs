@@ -7,6 +7,7 @@ use crate::{
     field::{CtState, FIELD_WORDS, Field, Fields, word},
     fragment::Fragment,
     image::{TableLayer, flag},
+    limit::{Looked, Member, Source},
 };
 
 /// Memory for one frame at a time; what an earlier frame left in it does not matter.
@@ -21,6 +22,12 @@ pub struct Work {
     pub(crate) pending: Pending,
     /// The packet that the frame is a fragment of.
     pub(crate) fragment: Fragment,
+    /// The frame's connection and a limit.
+    pub(crate) member: Member,
+    /// What counts that.
+    pub(crate) source: Source,
+    /// The limits that have looked at the frame.
+    pub(crate) looked: Looked,
 }
 
 impl Work {
@@ -31,6 +38,9 @@ impl Work {
             key: Key::new(),
             pending: Pending::new(),
             fragment: Fragment::new(),
+            member: Member::new(),
+            source: Member::new().counted_by(),
+            looked: Looked::new(),
         }
     }
 
@@ -48,6 +58,19 @@ impl Work {
         };
         let class = usize::try_from(self.fields[word]).ok()?;
         Class::ALL.get(class).copied()
+    }
+
+    /// Whether the frame is about to begin a connection.
+    #[inline(always)]
+    pub(crate) fn begins(&self) -> bool {
+        self.pending.begins()
+    }
+
+    /// What a connection limit said of the frame that was decided last: whether its source was above.
+    /// `None` if it did not look.
+    pub fn limit(&self, number: u32) -> Option<bool> {
+        let looks = usize::try_from(self.fields[word::LOOKED]).ok()?;
+        self.looked.answer(looks, number)
     }
 
     /// State of the connection of the frame that was decided last; `None` if nobody asked.

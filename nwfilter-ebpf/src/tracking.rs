@@ -9,8 +9,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Added, Entry, Fragment, Key, Key4, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS, Tables, Timeouts,
-    Tracking, TrackingCounter, nanoseconds,
+    Added, Count, Entry, Fragment, Key, Key4, Limits, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS,
+    Member, Source, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds,
 };
 
 use crate::maps::add;
@@ -27,6 +27,13 @@ pub(crate) static FRAGMENTS: HashMap<u32, Fragment, MAX_FRAGMENTS, ON_DEMAND> = 
 static TIMEOUTS: Array<Timeouts, 1> = Array::new();
 #[btf_map]
 static TRACKING: Array<Tracking, MAX_PORTS> = Array::new();
+
+#[btf_map]
+pub(crate) static MEMBERS: HashMap<Member, u64, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+pub(crate) static COUNTS: HashMap<Source, Count, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+
+const EXISTS: i32 = -17;
 
 /// The maps.
 pub(crate) struct Maps;
@@ -56,7 +63,6 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn add_connection(&self, key: &Key, entry: &Entry) -> Added {
-        const EXISTS: i32 = -17;
         match store(key, entry, BPF_NOEXIST) {
             Ok(()) => Added::Stored,
             Err(EXISTS) => Added::Exists,
@@ -95,6 +101,71 @@ impl Tables for Maps {
     #[inline(always)]
     fn count(&self, port: u32, counter: TrackingCounter) {
         change(port, counter, 1);
+    }
+
+    #[inline(always)]
+    fn uncount(&self, port: u32, counter: TrackingCounter) {
+        change(port, counter, u64::MAX);
+    }
+}
+
+impl Limits for Maps {
+    #[inline(always)]
+    fn members(&self, source: &Source) -> u64 {
+        // SAFETY: an element that is removed at the same time may be another source's already, whose
+        // number is as good as any for a source that had none.
+        unsafe { COUNTS.get(source) }.map_or(0, |count| count.members)
+    }
+
+    #[inline(always)]
+    fn is_member(&self, member: &Member) -> bool {
+        // SAFETY: nothing is read.
+        unsafe { MEMBERS.get(member) }.is_some()
+    }
+
+    #[inline(always)]
+    fn add_member(&self, member: &Member, created: u64) -> Added {
+        match MEMBERS.insert(member, created, u64::from(BPF_NOEXIST)) {
+            Ok(()) => Added::Stored,
+            Err(EXISTS) => Added::Exists,
+            Err(_) => Added::Full,
+        }
+    }
+
+    #[inline(always)]
+    fn remove_member(&self, member: &Member) -> bool {
+        MEMBERS.remove(member).is_ok()
+    }
+
+    #[inline(always)]
+    fn count_member(&self, source: &Source, now: u64) -> bool {
+        if COUNTS.get_ptr_mut(source).is_none() {
+            let none = Count {
+                members: 0,
+                since: now,
+            };
+            // It may be there by now, or there is no room.
+            let _ = COUNTS.insert(source, none, u64::from(BPF_NOEXIST));
+        }
+        let Some(count) = COUNTS.get_ptr_mut(source) else {
+            return false;
+        };
+        // SAFETY: elements stay mapped while a program runs, and counts are removed only when they
+        // have been 0 for long.
+        unsafe { add((&raw mut (*count).members).cast(), 1) };
+        true
+    }
+
+    #[inline(always)]
+    fn uncount_member(&self, source: &Source) {
+        if let Some(count) = COUNTS.get_ptr_mut(source) {
+            // SAFETY: as above.
+            unsafe {
+                if (*count).members > 0 {
+                    add((&raw mut (*count).members).cast(), u64::MAX);
+                }
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use nwfilter_common::{Field, LeafVerdict};
 
-use super::rule::{BitTest, Condition, FlatRule, Outcome, SlotTest};
+use super::rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SlotTest};
 
 /// Where a test leads.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -31,6 +31,8 @@ pub(super) enum Node {
     Slots(SlotTest, Target, Target),
     /// By a bit: yes, no.
     Bit(BitTest, Target, Target),
+    /// By a connection limit: above, not above.
+    Limit(LimitTest, Target, Target),
 }
 
 /// The nodes of all diagrams of an image; a node comes after those it refers to.
@@ -46,6 +48,7 @@ enum Subject {
     Field(Field),
     Slots(SlotTest),
     Bit(BitTest),
+    Limit(LimitTest),
 }
 
 impl Condition {
@@ -54,6 +57,7 @@ impl Condition {
             Self::In(field, _) => Subject::Field(*field),
             Self::Slots(test, _) => Subject::Slots(*test),
             Self::Bit(test, _) => Subject::Bit(*test),
+            Self::Limit(test, _) => Subject::Limit(*test),
         }
     }
 }
@@ -306,8 +310,13 @@ impl States<'_, '_> {
         let open = (0..self.parts.keys[first.rule as usize].len())
             .filter(|i| first.open & (1 << i) != 0)
             .map(|i| self.parts.keys[first.rule as usize][i].subject);
+        let mut open: Vec<Subject> = open.collect();
+        // A limit looks only at what all other tests of its rule match.
+        if !matches!(open[..], [_]) {
+            open.retain(|subject| !matches!(subject, Subject::Limit(_)));
+        }
         let mut best = None;
-        for subject in open.collect::<Vec<_>>() {
+        for subject in open {
             let score = self.score(list, subject);
             if best.is_none_or(|(best, _)| score > best) {
                 best = Some((score, subject));
@@ -343,7 +352,7 @@ impl States<'_, '_> {
                     };
                     let wanted = match self.rule(pending).conditions[i] {
                         Condition::Slots(_, negated) => !negated,
-                        Condition::Bit(_, wanted) => wanted,
+                        Condition::Bit(_, wanted) | Condition::Limit(_, wanted) => wanted,
                         Condition::In(..) => return None,
                     };
                     (hit == wanted).then_some(Pending {
@@ -355,13 +364,15 @@ impl States<'_, '_> {
             self.normalise(rest)
         });
         let (yes, no) = (self.target(yes)?, self.target(no)?);
-        if yes == no {
+        // A limit counts whatever comes of it.
+        if yes == no && !matches!(subject, Subject::Limit(_)) {
             return Some(yes);
         }
         let node = match subject {
             Subject::Field(_) => return None,
             Subject::Slots(test) => Node::Slots(test, yes, no),
             Subject::Bit(test) => Node::Bit(test, yes, no),
+            Subject::Limit(test) => Node::Limit(test, yes, no),
         };
         Some(self.parts.diagram.add(node))
     }

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use nwfilter_common::{
-    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef,
-    PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_MAGIC,
-    WORD_TRACKED, flag, head, kind, root_word, tracked_classes,
+    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_LOOKED, MAX_STEPS,
+    NODES, NodeRef, PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH,
+    WORD_LIMITS, WORD_MAGIC, WORD_TRACKED, flag, head, kind, root_word, tracked_classes,
 };
 
 use super::{
@@ -39,6 +39,8 @@ fn image_with(
     let mut words = Words {
         words: vec![0; NODES],
         depths: HashMap::new(),
+        looks: HashMap::new(),
+        limits: 0,
     };
     let mut diagram = Diagram::default();
     let mut refs: Vec<NodeRef> = Vec::new();
@@ -84,11 +86,23 @@ fn image_with(
                 if steps > MAX_STEPS {
                     return Err(too_deep(direction, layer, rules.len()));
                 }
+                if words
+                    .looks
+                    .get(&root)
+                    .is_some_and(|&looks| looks > MAX_LOOKED)
+                {
+                    return Err(CompileError::TooManyLimits {
+                        limit: MAX_LOOKED,
+                        direction,
+                    });
+                }
                 words.words[root_word(direction, layer, class as usize)] = root.0;
             }
         }
     }
+    let limits = words.limits;
     let mut words = words.words;
+    words[WORD_LIMITS] = limits;
     words[WORD_MAGIC] = IMAGE_MAGIC;
     words[WORD_ABI] = ABI_VERSION;
     words[WORD_LENGTH] = words.len() as u32;
@@ -133,6 +147,10 @@ struct Words {
     words: Vec<u32>,
     /// Nodes on the longest way from a node to a leaf, itself included.
     depths: HashMap<NodeRef, usize>,
+    /// Connection limits on the way with the most, where there are any.
+    looks: HashMap<NodeRef, usize>,
+    /// Connection limits of the image.
+    limits: u32,
 }
 
 impl Words {
@@ -150,10 +168,15 @@ impl Words {
         }
         let at = self.words.len();
         self.words.extend_from_slice(node);
-        let children = node[node.len() - children..].iter();
-        let below = children.map(|child| self.depth(NodeRef(*child))).max();
+        let children = node[node.len() - children..]
+            .iter()
+            .map(|child| NodeRef(*child));
+        let below = children.clone().map(|child| self.depth(child)).max();
+        let looks = children.filter_map(|child| self.looks.get(&child)).max();
+        let looks = looks.copied();
         let node = NodeRef(at as u32);
         self.depths.insert(node, below.unwrap_or(0) + 1);
+        self.looks.extend(looks.map(|looks| (node, looks)));
         node
     }
 
@@ -172,6 +195,14 @@ impl Words {
             Node::Bit(test, yes, no) => {
                 let head = head(kind::BIT, test.field.index(), u32::from(test.bit));
                 self.push(&[head, target(*yes, refs).0, target(*no, refs).0], 2)
+            }
+            Node::Limit(test, yes, no) => {
+                self.limits = self.limits.max(u32::from(test.number) + 1);
+                let head = head(kind::LIMIT, Field::CtState.index(), test.number.into());
+                let [yes, no] = [yes, no].map(|next| target(*next, refs));
+                let node = self.push(&[head, test.most, yes.0, no.0], 2);
+                *self.looks.entry(node).or_default() += 1;
+                node
             }
             Node::Split(field, bounds, targets) => {
                 let targets: Vec<NodeRef> = targets.iter().map(|t| target(*t, refs)).collect();

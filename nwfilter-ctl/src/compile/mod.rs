@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
 pub use self::{
-    rule::{BitTest, Condition, FlatRule, Outcome, SlotTest},
+    rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SlotTest},
     set::ValueSet,
     trace::{Considered, Ending, Known, Seen, trace},
 };
@@ -136,6 +136,16 @@ pub enum CompileError {
         layer: TableLayer,
         /// Its length.
         rules: usize,
+    },
+    /// A frame could be looked at by more connection limits than the datapath keeps.
+    #[error(
+        "a frame {direction:?} could be looked at by more than {limit} rules with `connlimit-above`"
+    )]
+    TooManyLimits {
+        /// [`nwfilter_common::MAX_LOOKED`]
+        limit: usize,
+        /// Direction of the list.
+        direction: FrameDirection,
     },
     /// A frame would take more steps through the tables than the datapath makes.
     #[error(

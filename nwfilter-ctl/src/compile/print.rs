@@ -9,7 +9,7 @@ use nwfilter_common::{Field, FrameDirection, LeafVerdict, MacAddr, TableLayer};
 
 use super::{
     Compiled,
-    rule::{Condition, FlatRule, Outcome, SlotTest},
+    rule::{Condition, FlatRule, LimitTest, Outcome, SlotTest},
     set::ValueSet,
 };
 
@@ -103,6 +103,10 @@ impl Display for Condition {
             Self::Bit(test, wanted) => {
                 let not = if *wanted { "" } else { "no " };
                 write!(f, "{not}TCP option {}", test.option_kind())
+            }
+            Self::Limit(LimitTest { number, most }, above) => {
+                let more = if *above { "more than" } else { "at most" };
+                write!(f, "{more} {most} connections (limit {number})")
             }
         }
     }

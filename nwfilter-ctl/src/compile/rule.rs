@@ -34,6 +34,18 @@ pub enum Condition {
     Slots(SlotTest, bool),
     /// A bit of the field is set, or not.
     Bit(BitTest, bool),
+    /// The source has more connections than this, or not. Looking has an effect, so it is tested
+    /// last.
+    Limit(LimitTest, bool),
+}
+
+/// A connection limit. Each rule of a list has its own, however many flat rules it comes down to.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LimitTest {
+    /// Which limit.
+    pub number: u16,
+    /// Connections that are not above it.
+    pub most: u32,
 }
 
 /// A look at one bit of a field that is no number.

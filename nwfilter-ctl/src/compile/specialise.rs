@@ -63,7 +63,7 @@ pub(super) fn specialise(
                     *field,
                     constant(class, *field, layer, semantics).map(|v| set.contains(v)),
                 ),
-                Condition::Slots(..) | Condition::Bit(..) => (condition.field(), None),
+                _ => (condition.field(), None),
             };
             // ip6tables takes AH for an extension header that is not there (4a, 5).
             let fragment = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain);
@@ -90,6 +90,8 @@ pub(super) fn specialise(
             continue;
         }
         let (entry, outcome) = if unknown {
+            // The rule does not get to look.
+            open.retain(|condition| !matches!(condition, Condition::Limit(..)));
             (Entry::missing(layer), Outcome::Decide(LeafVerdict::Drop))
         } else {
             (rule.entry, rule.outcome)

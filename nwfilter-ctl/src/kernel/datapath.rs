@@ -264,6 +264,7 @@ impl Datapath {
             Some(known) => known.number,
             None => self.allocate_port(ifindex, planned)?,
         };
+        let limits = known.map(|known| known.record.limits);
         let mut record = PortRecord {
             ifindex,
             image: image_number,
@@ -276,6 +277,10 @@ impl Datapath {
             },
             quota: self.options.quota,
             since: known.map_or_else(connections::now, |known| known.record.since),
+            limits: match limits {
+                Some(limits) if same.is_some() => limits,
+                limits => connections::epoch(limits),
+            },
             ..PortRecord::default()
         };
         record.slots[..slots.len()].copy_from_slice(slots);
@@ -570,6 +575,7 @@ impl Datapath {
         let mut state = *self.known(port)?;
         // What began in the same tick of the clock is forgotten, too.
         state.record.since = connections::now() + 1;
+        state.record.limits = connections::epoch(Some(state.record.limits));
         self.switch(&[(port.to_owned(), state)])?;
         self.ports.insert(port.to_owned(), state);
         connections::wait_until(state.record.since);

@@ -12,7 +12,7 @@ use super::KernelError;
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 13] = [
+const MAPS: [&str; 15] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -26,6 +26,8 @@ const MAPS: [&str; 13] = [
     names::FRAGMENTS,
     names::TIMEOUTS,
     names::TRACKING,
+    names::MEMBERS,
+    names::COUNTS,
 ];
 
 /// Result of running a program on a frame with `BPF_PROG_TEST_RUN`.

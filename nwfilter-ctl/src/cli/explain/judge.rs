@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nwfilter_common::{
-    Class, CtState, Fault, Fields, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord,
-    TableLayer, WORD_FLAGS, Work, decide, parse,
+    Class, CtState, Fault, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord, TableLayer,
+    WORD_FLAGS, Work, decide, parse,
 };
 
 use super::{super::load::Loaded, capture::Frame};
@@ -39,7 +39,7 @@ pub(super) struct Why<'a> {
 pub(super) struct Sight {
     /// For a later fragment that of the first one, if it is known.
     pub(super) class: Class,
-    pub(super) fields: Fields,
+    pub(super) work: Box<Work>,
     /// If the tables asked for it.
     pub(super) connection: Option<CtState>,
 }
@@ -109,7 +109,7 @@ impl<'a> Judge<'a> {
             decision,
             seen: Some(Sight {
                 class: class.unwrap_or(headers.class),
-                fields: self.work.fields,
+                work: self.work.clone(),
                 connection: self.work.connection(),
             }),
             layers: self.layers(direction, by),
@@ -127,6 +127,7 @@ impl<'a> Judge<'a> {
     fn advance(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.tables.clock.set(time.max(self.tables.clock.get()));
+        self.tables.sweep_members(&self.record);
     }
 
     /// The layers that the last frame reached.
@@ -142,7 +143,7 @@ impl<'a> Judge<'a> {
             };
             let seen = Seen {
                 class,
-                fields: &self.work.fields,
+                work: &self.work,
                 slots: &self.record.slots,
                 layer,
                 semantics: self.loaded.semantics,

@@ -304,13 +304,13 @@ impl Builder<'_> {
                 self.icmp(Some(set(test)), self.get(Attr::Code).map(set));
             }
             Attr::Flags => self.tcp_flags(test),
-            Attr::ConnlimitAbove | Attr::IpSet => {
+            Attr::IpSet => {
                 return Err(Stop::Error(CompileError::Unsupported {
                     origin: self.instance.origin.clone(),
                     what: test.attr,
                 }));
             }
-            // States are the matrix's, options come last; the rest belongs to another attribute or tests nothing.
+            // States and limits are the matrix's, options come last; the rest belongs to another attribute or tests nothing.
             _ => {}
         }
         Ok(())

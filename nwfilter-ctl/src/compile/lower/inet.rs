@@ -10,7 +10,7 @@ use super::{
 use crate::{
     compile::{
         Entry,
-        rule::{Condition, FlatRule, Outcome},
+        rule::{Condition, FlatRule, LimitTest, Outcome},
         set::ValueSet,
     },
     model::{Action, Attr, CtStates, Datum, Direction, Layer},
@@ -63,13 +63,19 @@ impl Lowering<'_> {
                 tests
             };
             let missing = Entry::missing(TableLayer::Inet);
-            for (entry, outcome, alternatives) in [
-                (missing, LeafVerdict::Drop, doubts),
-                (entry, outcome, alternatives),
-            ] {
-                let alternatives = alternatives.into_iter().map(in_state).collect();
-                push(&mut rules, entry, Outcome::Decide(outcome), alternatives);
-            }
+            let doubts = doubts.into_iter().map(in_state).collect();
+            push(
+                &mut rules,
+                missing,
+                Outcome::Decide(LeafVerdict::Drop),
+                doubts,
+            );
+            let limit = self.limit(&instance);
+            let alternatives = alternatives.into_iter().map(in_state);
+            let alternatives = alternatives
+                .map(|tests| tests.into_iter().chain(limit.clone()).collect())
+                .collect();
+            push(&mut rules, entry, Outcome::Decide(outcome), alternatives);
         }
         let entry = self.entries.number(Entry::EndOfLayer(TableLayer::Inet));
         push(
@@ -79,6 +85,25 @@ impl Lowering<'_> {
             vec![vec![]],
         );
         Ok(rules)
+    }
+
+    /// The connection limit of a rule of one list.
+    fn limit(&mut self, instance: &Instance) -> Option<Condition> {
+        let test = instance
+            .tests
+            .iter()
+            .find(|test| test.attr == Attr::ConnlimitAbove)?;
+        let numbers = test.values.iter().filter_map(|value| match value {
+            Datum::Number(number) => Some(*number),
+            _ => None,
+        });
+        let limit = LimitTest {
+            number: self.limits,
+            // Above one of several is above the least.
+            most: numbers.min()?,
+        };
+        self.limits = self.limits.checked_add(1)?;
+        Some(Condition::Limit(limit, !test.negated))
     }
 }
 
