@@ -9,6 +9,9 @@ pub const FIELD_WORDS: usize = 64;
 
 /// Words behind those of the fields, for what else the parser finds.
 pub(crate) mod word {
+    /// Where an ICMP message ends, as the IP header says: offset in bytes. Valid in whole ICMP
+    /// headers.
+    pub(crate) const ICMP_END: usize = 50;
     /// Number of limits in [`crate::Work`]'s list of those that have looked at the frame.
     pub(crate) const LOOKED: usize = 51;
     /// What the frame's connection is, for limits: see `limit::flow`.
@@ -334,4 +337,4 @@ impl CtState {
     }
 }
 
-const _: () = assert!(Field::ALL.len() <= word::LOOKED);
+const _: () = assert!(Field::ALL.len() <= word::ICMP_END);

@@ -497,6 +497,7 @@ fn icmp<P: Packet + ?Sized>(
             fields[Field::IcmpType.index()] = u64::from(kind);
             fields[Field::IcmpCode.index()] = u64::from(code);
             fields[word::ICMP_ID] = u64::from(u16::from_be_bytes([i0, i1]));
+            fields[word::ICMP_END] = (at + available) as u64;
             classes.icmp
         }
         _ => classes.short,

@@ -23,13 +23,12 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 /// What is generated: all that the datapath has.
 ///
-/// Left out here and in [`EXEMPT`]: connections, until all judges agree on them; `ipset`.
+/// Left out here and in [`EXEMPT`]: `ipset`.
 fn options(semantics: Semantics) -> Options {
     Options {
         ignored_combinations: true,
         continue_in_inet: true,
-        connections: false,
-        limits: false,
+        limits: true,
         tcp_options: true,
         sets: false,
         frames: 60,

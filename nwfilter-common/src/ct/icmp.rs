@@ -39,13 +39,13 @@ const fn icmp(kind: u16) -> u16 {
 }
 
 /// RFC 4443: errors are below 128; echo; RFC 4620: node information; RFC 4861, RFC 2710, RFC 3810:
-/// discovery.
+/// discovery, but not redirects (137), which Linux 6.1 does not know.
 const fn icmpv6(kind: u16) -> u16 {
     match kind {
         0..128 => role::ERROR as u16,
         128 | 139 => role::REQUEST as u16 | kind << 8,
         129 | 140 => role::REPLY as u16 | (kind - 1) << 8,
-        130..=137 | 143 => role::UNTRACKED as u16,
+        130..=136 | 143 => role::UNTRACKED as u16,
         _ => role::OTHER as u16,
     }
 }

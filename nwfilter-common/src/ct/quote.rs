@@ -1,5 +1,7 @@
 //! The packet that an ICMP error quotes.
 
+use core::ops::Range;
+
 use super::{
     icmp::{message, role},
     key::{Ends, Key},
@@ -15,24 +17,26 @@ struct Quoted {
     transport: usize,
 }
 
-/// Turns the key into that of the connection which the packet quoted at `at` belongs to; returns the
-/// end of the key that it came from. `None` if it belongs to none, or if the error does not go to
+/// Turns the key into that of the connection which the packet quoted at `quote` belongs to; returns
+/// the end of the key that it came from. `None` if it belongs to none, or if the error does not go to
 /// `recipient`, where the quoted packet came from.
 #[inline(always)]
 pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
     packet: &P,
     image: &I,
-    at: usize,
+    quote: Range<usize>,
     v6: bool,
     recipient: [u64; 2],
     key: &mut Key,
 ) -> Option<usize> {
     let quoted = if v6 {
-        ipv6(packet, image, at)?
+        ipv6(packet, image, quote.start)?
     } else {
-        ipv4(packet, at)?
+        ipv4(packet, quote.start)?
     };
-    if quoted.addresses[0] != recipient {
+    // What is padding is not quoted.
+    let quotes = |len| quoted.transport + len <= quote.end;
+    if quoted.addresses[0] != recipient || !quotes(0) {
         return None;
     }
     let mut ends = Ends {
@@ -43,9 +47,12 @@ pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
     match quoted.protocol {
         ip_protocol::ICMP | ip_protocol::ICMPV6 => {
             if (quoted.protocol == ip_protocol::ICMPV6) != v6 {
-                return Some(key.set_ends(&ends));
+                return None;
             }
             let [kind, code, _, _, i0, i1, _, _] = packet.read_far::<8>(quoted.transport)?;
+            if !quotes(8) {
+                return None;
+            }
             let (role, request) = message(v6, u64::from(kind));
             if role != role::REQUEST && role != role::REPLY {
                 return None;
@@ -60,6 +67,9 @@ pub(super) fn quoted<P: Packet + ?Sized, I: Pages + ?Sized>(
         | ip_protocol::SCTP
         | ip_protocol::DCCP => {
             let [s0, s1, d0, d1] = packet.read_far::<4>(quoted.transport)?;
+            if !quotes(4) {
+                return None;
+            }
             ends.ports = [u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])];
             Some(key.set_ends(&ends))
         }

@@ -71,11 +71,11 @@ const COARSE: u64 = 1_000_000_000;
 /// UDP with answers lives longer from this age on: two seconds, as in Linux.
 const UDP_STREAM_AGE: u64 = 2_000_000_000;
 
-/// A DHCP request (RFC 2131 section 4.1): from nobody to everybody, from port 68 to port 67.
-const DHCP_REQUEST: Ends = Ends {
-    addresses: [[0, 0], [0, 0xffff_ffff]],
-    ports: [68, 67],
-};
+/// Ports of a DHCP request (RFC 2131 section 4.1).
+const DHCP_REQUEST: [u16; 2] = [68, 67];
+
+/// Where DHCP requests go: to everybody.
+const BROADCAST: [u64; 2] = [0, 0xffff_ffff];
 
 /// The frame, as far as its bytes do not say.
 #[derive(Clone, Copy)]
@@ -145,6 +145,10 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     key.port = place.port as u16;
     key.family = if v6 { 6 } else { 4 };
     key.protocol = fields[Field::IpProtocol.index()] as u8;
+    if kind == OTHER && matches!(key.protocol, ip_protocol::ICMP | ip_protocol::ICMPV6) {
+        // That of the other IP version.
+        return CtState::Invalid;
+    }
 
     let mut error = false;
     let side = if kind == ICMP {
@@ -153,7 +157,8 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
             role::ERROR => {
                 error = true;
                 let at = recall(&fields[word::TRANSPORT]) as usize + 8;
-                match quoted(packet, image, at, v6, ends.addresses[1], key) {
+                let quote = at..recall(&fields[word::ICMP_END]) as usize;
+                match quoted(packet, image, quote, v6, ends.addresses[1], key) {
                     Some(side) => side,
                     None => return CtState::Invalid,
                 }
@@ -199,10 +204,18 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         if dhcp() {
             let ends = self::ends(fields, v6, kind);
             let [from, to] = ends.ports;
-            if [to, from] == DHCP_REQUEST.ports {
-                key.place(&DHCP_REQUEST, 0);
-                let asked = tables.connection(key);
-                if asked.is_some_and(|request| request.get().is_alive(now, place.since)) {
+            if [to, from] == DHCP_REQUEST {
+                let mut asked = |source| {
+                    key.set_ends(&Ends {
+                        addresses: [source, BROADCAST],
+                        ports: DHCP_REQUEST,
+                    });
+                    tables
+                        .connection(key)
+                        .is_some_and(|request| request.get().is_alive(now, place.since))
+                };
+                // From nobody yet, or from the address that is to be kept.
+                if asked([0, 0]) || asked(ends.addresses[1]) {
                     return CtState::EstablishedReply;
                 }
                 key.set_ends(&ends);
@@ -230,11 +243,12 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     let stored = todo == action::ADVANCE && !change.reopens;
     let same = stored && entry.state == old.state;
     let due = change.refreshes && now > old.renewed + COARSE;
-    if !same || due {
-        if dhcp() && self::ends(fields, v6, kind) == DHCP_REQUEST {
-            // Somebody else's request, which must not open the way for an answer to this VM.
-            return CtState::New;
-        }
+    // Somebody else's request, which must not open the way for an answer to this VM.
+    let foreign = || {
+        let Ends { addresses, ports } = self::ends(fields, v6, kind);
+        dhcp() && addresses[1] == BROADCAST && ports == DHCP_REQUEST
+    };
+    if (!same || due) && !foreign() {
         let timeout = if kind == TCP {
             change.timeout
         } else {
@@ -386,10 +400,13 @@ pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
         limits,
     } = effect;
     let todo = recall(&work.pending.action);
-    if todo == action::NOTHING
-        || todo == action::ADVANCE && !advance
-        || todo != action::ADVANCE && !begin
-    {
+    let happens = match todo {
+        action::NOTHING => false,
+        action::BEGIN => begin,
+        action::REPLACE => begin || advance,
+        _ => advance,
+    };
+    if !happens {
         return;
     }
     if limits > 0 && todo != action::BEGIN {
@@ -408,6 +425,16 @@ pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
             // Two frames of a connection may do this at the same time on two CPUs: the later one
             // wins, and the next frame corrects what was lost.
             stored.set(pending.entry);
+        }
+        return;
+    }
+    if todo == action::REPLACE && !begin && advance {
+        // What a dropped frame would reopen is over, as in Linux.
+        if let Some(stored) = tables.connection(key) {
+            stored.set(Entry {
+                expires: 0,
+                ..pending.entry
+            });
         }
         return;
     }

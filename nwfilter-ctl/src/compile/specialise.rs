@@ -65,12 +65,7 @@ pub(super) fn specialise(
                 ),
                 _ => (condition.field(), None),
             };
-            // ip6tables takes AH for an extension header that is not there (4a, 5).
-            let fragment = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain);
-            let ip6tables = layer == TableLayer::Inet && semantics == Semantics::Libvirt;
-            if fragment && ip6tables && is_authentication_header(condition) {
-                possible = false;
-            }
+            possible &= !overlooks(class, condition, layer, semantics);
             match knowledge(class, field, layer, semantics) {
                 Knowledge::Present => match condition {
                     Condition::In(_, set) if set.is_full(field.max_value()) => {}
@@ -108,9 +103,19 @@ pub(super) fn specialise(
     special
 }
 
-fn is_authentication_header(condition: &Condition) -> bool {
+/// Whether libvirt's tools overlook what a condition asks for: ip6tables takes AH for an extension
+/// header, which is not there in a later fragment (4a, 5).
+pub(super) fn overlooks(
+    class: Class,
+    condition: &Condition,
+    layer: TableLayer,
+    semantics: Semantics,
+) -> bool {
     const AH: u64 = 51;
-    matches!(condition, Condition::In(Field::IpProtocol, set) if *set == ValueSet::single(AH))
+    let fragment = matches!(class, Class::Ip6Fragment | Class::Ip6FragmentChain);
+    let ip6tables = layer == TableLayer::Inet && semantics == Semantics::Libvirt;
+    let asks = |set: &ValueSet| *set == ValueSet::single(AH);
+    fragment && ip6tables && matches!(condition, Condition::In(Field::IpProtocol, set) if asks(set))
 }
 
 fn constant(class: Class, field: Field, layer: TableLayer, semantics: Semantics) -> Option<u64> {

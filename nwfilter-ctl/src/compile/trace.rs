@@ -8,7 +8,7 @@ use nwfilter_common::{
 use super::{
     Entry,
     rule::{Condition, FlatRule, Outcome, SlotTest},
-    specialise::knowledge,
+    specialise::{knowledge, overlooks},
 };
 use crate::model::Semantics;
 
@@ -53,6 +53,9 @@ impl Seen<'_> {
     }
 
     fn holds(&self, condition: &Condition) -> Option<bool> {
+        if overlooks(self.class, condition, self.layer, self.semantics) {
+            return Some(false);
+        }
         let field = condition.field();
         match (self.known(field), condition) {
             (Known::Value(value), Condition::In(_, set)) => Some(set.contains(value)),

@@ -21,6 +21,19 @@ fn lists_name_conditions_and_places() {
 }
 
 #[test]
+fn the_same_input_gives_the_same_output() {
+    let args = [
+        "compile",
+        "examples/bindings/clients-times-ports.xml",
+        "--filter-dir",
+        "examples/filters",
+    ];
+    let first = run(args);
+    assert_eq!(first.status, 0, "{}", first.stderr);
+    assert_eq!(first.stdout, run(args).stdout);
+}
+
+#[test]
 fn json_has_lists_entries_slots_and_image() {
     let document = run(["compile", CLEAN_TRAFFIC, "--json"]).json();
     let lists = document["lists"].as_array().unwrap();

@@ -61,6 +61,78 @@ fn a_dropped_frame_is_a_finding() {
 }
 
 #[test]
+fn defaults_have_reasons_and_no_rule() {
+    let nobody = |reason: &str, layer: Value, verdict: &str, (status, frame): (i32, Value)| {
+        assert_eq!(status, i32::from(verdict != "accept"), "{frame}");
+        assert_eq!(frame["reason"], reason, "{frame}");
+        assert_eq!(frame["layer"], layer, "{frame}");
+        assert_eq!(frame["verdict"], verdict, "{frame}");
+        for key in ["filter", "rule", "line"] {
+            assert_eq!(frame[key], Value::Null, "{frame}");
+        }
+    };
+    nobody(
+        "short_frame",
+        Value::Null,
+        "drop",
+        explain(CLEAN_TRAFFIC, &[], &[0; 13]),
+    );
+    let datagram = udp((MAC, IP), (OTHER_MAC, OTHER_IP), 53);
+    let documents = Documents::new(&[
+        (
+            "ports.xml",
+            "<filter name='ports'><rule action='accept' direction='out' statematch='0'>\
+             <udp dstportstart='53'/></rule></filter>",
+        ),
+        ("binding.xml", &binding("ports", "")),
+    ]);
+    let path = documents.path("binding.xml");
+    let options = ["--filter-dir", documents.directory()];
+    nobody(
+        "missing_header",
+        json!("inet"),
+        "drop",
+        explain(&path, &options, &datagram[..datagram.len() - 1]),
+    );
+    let other = udp((MAC, IP), (OTHER_MAC, OTHER_IP), 54);
+    nobody(
+        "end_of_layer",
+        json!("inet"),
+        "accept",
+        explain(&path, &options, &other),
+    );
+    nobody(
+        "end_of_layer",
+        json!("ethernet"),
+        "accept",
+        explain(&path, &options, &arp(MAC, IP)),
+    );
+    let chain = Documents::new(&[
+        (
+            "chain.xml",
+            "<filter name='chain' chain='ipv4-x'><rule action='drop' direction='out'>\
+             <ip dstportstart='54' protocol='udp'/></rule></filter>",
+        ),
+        ("binding.xml", &binding("chain", "")),
+    ]);
+    nobody(
+        "end_of_chain",
+        json!("ethernet"),
+        "accept",
+        explain(
+            &chain.path("binding.xml"),
+            &["--filter-dir", chain.directory()],
+            &datagram,
+        ),
+    );
+    let (_, frame) = explain(&path, &options, &datagram);
+    assert_eq!(
+        (&frame["reason"], &frame["layer"]),
+        (&json!("rule"), &json!("inet"))
+    );
+}
+
+#[test]
 fn reject_is_a_verdict_of_its_own() {
     let documents = Documents::new(&[
         (

@@ -1,13 +1,16 @@
 //! The binary as users run it: arguments, output and exit status.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod agree;
 mod capture;
 mod compile;
 mod docs;
 mod errors;
 mod explain;
 mod frame;
+mod kernel;
 
 use std::{
     ffi::OsStr,

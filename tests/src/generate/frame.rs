@@ -304,7 +304,7 @@ fn transport(v6: bool, quotes: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
         .boxed()
 }
 
-fn tcp_flags() -> BoxedStrategy<u8> {
+pub(super) fn tcp_flags() -> BoxedStrategy<u8> {
     prop_oneof![
         8 => select(vec![0x02_u8, 0x12, 0x10, 0x11, 0x04, 0x14, 0x18]),
         1 => select(vec![0x00_u8, 0x01, 0x03, 0x06, 0x3f, 0xc2]),

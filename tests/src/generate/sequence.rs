@@ -2,7 +2,11 @@
 
 use proptest::{collection::vec, option, prelude::*, sample::Index};
 
-use super::{Options, Theme, frame::frame, pool};
+use super::{
+    Options, Theme,
+    frame::{frame, tcp_flags},
+    pool,
+};
 use crate::{
     judge::FrameDirection,
     wire::{self, Ipv4, Ipv6},
@@ -28,6 +32,8 @@ enum Step {
     Answer(Index),
     /// An ICMP error about an earlier frame.
     Complain(Index),
+    /// An earlier frame once more or its answer; of TCP, with these flags.
+    Segment(Index, bool, u8),
 }
 
 /// A sequence.
@@ -38,9 +44,12 @@ pub(super) fn sequence(options: Options, theme: Theme) -> BoxedStrategy<Vec<Sent
         1 => index().prop_map(Step::Repeat),
         3 => index().prop_map(Step::Answer),
         1 => index().prop_map(Step::Complain),
+        3 => (index(), any::<bool>(), tcp_flags())
+            .prop_map(|(index, back, flags)| Step::Segment(index, back, flags)),
     ];
-    // Long enough to outlive this or that entry, and off its exact end.
-    let pauses = prop::sample::select(vec![1_u64, 25, 31, 125, 215, 605, 432_005]);
+    // Long enough to outlive this or that entry, and off its exact end. Ends need not move for what
+    // comes within a second.
+    let pauses = prop::sample::select(vec![3_u64, 11, 25, 31, 65, 125, 215, 305, 605, 432_005]);
     let pause = if options.time {
         option::weighted(0.08, pauses).boxed()
     } else {
@@ -67,6 +76,15 @@ fn play(steps: Vec<(Step, Option<u64>)>) -> Vec<Sent> {
             }
             Step::Complain(index) => earlier(index)
                 .and_then(|sent| Some((opposite(sent.direction), complaint(&sent.bytes)?))),
+            Step::Segment(index, back, flags) => earlier(index).map(|sent| {
+                let (direction, mut bytes) = if *back {
+                    (opposite(sent.direction), answer(&sent.bytes))
+                } else {
+                    (sent.direction, sent.bytes.clone())
+                };
+                set_tcp_flags(&mut bytes, *flags);
+                (direction, bytes)
+            }),
         };
         if let Some((direction, bytes)) = frame {
             sent.push(Sent {
@@ -91,18 +109,15 @@ fn opposite(direction: FrameDirection) -> FrameDirection {
 fn answer(frame: &[u8]) -> Vec<u8> {
     let mut answer = frame.to_vec();
     exchange(&mut answer, 0, 6, 6);
-    let (protocol, at) = match frame.get(12..14) {
-        Some([0x08, 0x00]) if frame.len() >= 34 && frame[14] == 0x45 => {
-            exchange(&mut answer, 26, 30, 4);
-            (frame[23], 34)
-        }
-        Some([0x86, 0xdd]) if frame.len() >= 54 => {
-            exchange(&mut answer, 22, 38, 16);
-            (frame[20], 54)
-        }
-        _ => return answer,
+    let Some((protocol, at)) = transport(frame) else {
+        return answer;
     };
-    if matches!(protocol, 6 | 17 | 33 | 132) {
+    if frame[12] == 0x08 {
+        exchange(&mut answer, 26, 30, 4);
+    } else {
+        exchange(&mut answer, 22, 38, 16);
+    }
+    if matches!(protocol, 6 | 17 | 33 | 132 | 136) {
         exchange(&mut answer, at, at + 2, 2);
     }
     let is_syn = || frame.len() >= at + 20 && frame[at + 13] == 0x02;
@@ -114,9 +129,28 @@ fn answer(frame: &[u8]) -> Vec<u8> {
         1 if is_icmp() && frame[at] == 15 => turn(&mut answer, at, at + 2, 0x1f00),
         1 if is_icmp() && frame[at] == 17 => turn(&mut answer, at, at + 2, 0x0300),
         58 if is_icmp() && frame[at] == 128 => turn(&mut answer, at, at + 2, 0x0100),
+        58 if is_icmp() && frame[at] == 139 => turn(&mut answer, at, at + 2, 0x0700),
         _ => {}
     }
     answer
+}
+
+/// Protocol and offset of what follows a plain IP header.
+fn transport(frame: &[u8]) -> Option<(u8, usize)> {
+    match frame.get(12..14)? {
+        [0x08, 0x00] if frame.len() >= 34 && frame[14] == 0x45 => Some((frame[23], 34)),
+        [0x86, 0xdd] if frame.len() >= 54 => Some((frame[20], 54)),
+        _ => None,
+    }
+}
+
+fn set_tcp_flags(frame: &mut [u8], flags: u8) {
+    if let Some((6, at)) = transport(frame)
+        && frame.len() >= at + 20
+    {
+        let bits = u16::from(frame[at + 13] ^ flags);
+        turn(frame, at + 12, at + 16, bits);
+    }
 }
 
 fn exchange(frame: &mut [u8], a: usize, b: usize, length: usize) {

@@ -3,32 +3,30 @@
 //!
 //! The decisions, where netfilter's own code is longer than its idea:
 //!
-//! * A connection is found by its addresses, protocol and ports (or ICMP id), whether the packet
-//!   comes from the VM or goes to it. The *original* direction is that of the packet that opened
-//!   it. A packet that is both (equal ends) is original.
+//! * A connection is found by its addresses, protocol and ports (or ICMP type, code and id), whether
+//!   the packet comes from the VM or goes to it. The *original* direction is that of the packet that
+//!   opened it. A packet that is both (equal ends) is original.
 //! * NEW: the packet opens a connection, or belongs to the original direction of one that has seen
 //!   no reply. ESTABLISHED: the packet is a reply, or belongs to a connection that has seen one.
-//! * TCP opens with a SYN without ACK, or in mid-stream with an ACK without SYN, FIN or RST; any
-//!   other packet without a connection is INVALID. Sequence numbers and windows are not looked at,
-//!   and no packet of an existing connection is INVALID.
-//! * A TCP connection is closed by RST, or by FIN in both directions. A SYN without ACK then opens
-//!   a new one in its place, from whichever side; until then, or until it times out, its packets
-//!   stay ESTABLISHED.
+//! * TCP: see [`tcp`]. What does not fit is INVALID. An RST where no reply has been seen ends the
+//!   connection at once. Sequence numbers, lengths and checksums are not looked at.
 //! * ICMP: echo (8, 0), timestamp (13, 14), information (15, 16) and address mask (17, 18) requests
-//!   open a connection of their addresses, kind and id; a reply without its request is INVALID.
-//!   `ICMPv6`: echo (128, 129) alike. The code is not looked at.
-//! * ICMP errors (3, 4, 5, 11, 12; `ICMPv6` below 128) are RELATED when they quote, with at least
-//!   eight bytes of its transport header, a packet of a connection and go to that packet's source;
-//!   else INVALID. They advance nothing. An ICMP error about a later fragment quotes nothing.
-//! * `ICMPv6` neighbour discovery (133 to 137) and multicast listener messages (130, 131, 132, 143)
+//!   open a connection; a reply without its request is INVALID. `ICMPv6`: echo (128, 129) and node
+//!   information (139, 140) alike.
+//! * ICMP errors (3, 4, 5, 11, 12; `ICMPv6` below 128) are RELATED when they quote, as far as its
+//!   ports (or 8 bytes of ICMP), a packet of a connection and go to that packet's source; else
+//!   INVALID. They advance nothing. An ICMP error about a later fragment quotes nothing.
+//! * `ICMPv6` neighbour discovery (133 to 136) and multicast listener messages (130, 131, 132, 143)
 //!   are untracked: in no state at all.
-//! * Every other ICMP type is INVALID.
-//! * UDP and SCTP go by addresses and ports; every other protocol by addresses and protocol.
-//! * A later fragment belongs to the connection of its first one.
+//! * Every other ICMP type is INVALID; so are ICMP in IPv6, `ICMPv6` in IPv4, IPv6 without upper-layer
+//!   protocol, and a transport header that is cut off.
+//! * UDP, UDP-Lite, SCTP and DCCP go by addresses and ports; every other protocol by addresses and
+//!   protocol.
+//! * A later fragment has the state of its first one; without that, nobody can say.
 //! * The answer to a DHCP request (`Strict` only): a packet to the VM from UDP port 67 to port 68
-//!   that belongs to no connection by its addresses is a reply of the connection that a request
-//!   from the VM, port 68 to 255.255.255.255 port 67, has opened, if the request came from 0.0.0.0
-//!   or the answer goes to the request's source or to 255.255.255.255.
+//!   that belongs to no connection by its addresses is a reply if the VM has sent a request from port
+//!   68 to 255.255.255.255 port 67, from 0.0.0.0 or from where the answer goes. It moves nothing; nor
+//!   do requests that come to the VM.
 //! * Time: an entry lives from its last packet for the time that fits its phase, see [`lifetime`];
 //!   at that instant it is gone.
 
@@ -44,6 +42,7 @@ use super::{
     flow::{Flow, Roles, Selector, alone, with_id, with_ports},
     frame::u16_at,
     ip::{self, Packet, Transport, icmp_protocol, protocol},
+    tcp::{self, Phase, Step},
     truth::Field,
 };
 
@@ -71,6 +70,8 @@ pub(super) enum Tracking {
     },
     /// Is an error about this one.
     Related(Flow),
+    /// Answers this DHCP request.
+    Answers(Flow),
 }
 
 impl Tracking {
@@ -86,7 +87,8 @@ impl Tracking {
             } => Some(CtStates::NEW),
             Self::Belongs {
                 established: true, ..
-            } => Some(CtStates::ESTABLISHED),
+            }
+            | Self::Answers(_) => Some(CtStates::ESTABLISHED),
             Self::Related(_) => Some(CtStates::RELATED),
         }
     }
@@ -96,6 +98,7 @@ impl Tracking {
         match self {
             Self::Opens(_) => Some(FlowDirection::Original),
             Self::Belongs { direction, .. } => Some(*direction),
+            Self::Answers(_) => Some(FlowDirection::Reply),
             _ => None,
         }
     }
@@ -103,7 +106,10 @@ impl Tracking {
     /// The connection.
     pub(super) fn flow(&self) -> Option<Flow> {
         match self {
-            Self::Opens(flow) | Self::Belongs { flow, .. } | Self::Related(flow) => Some(*flow),
+            Self::Opens(flow)
+            | Self::Belongs { flow, .. }
+            | Self::Related(flow)
+            | Self::Answers(flow) => Some(*flow),
             _ => None,
         }
     }
@@ -115,24 +121,20 @@ pub(super) struct Connections {
     entries: HashMap<Flow, Entry>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    /// Opened by a packet from the VM.
-    from_vm: bool,
     /// When, in nanoseconds.
     opened: u64,
     replied: bool,
-    /// TCP: FIN seen in the original and in the reply direction.
-    finished: [bool; 2],
-    /// TCP: RST seen.
-    reset: bool,
+    /// Of TCP.
+    phase: Option<Phase>,
     /// Nanoseconds.
     expires: u64,
 }
 
 impl Entry {
     fn is_closed(&self) -> bool {
-        self.reset || self.finished == [true, true]
+        matches!(self.phase, Some(Phase::TimeWait | Phase::Closed))
     }
 }
 
@@ -165,49 +167,76 @@ impl Connections {
         ) else {
             return Tracking::Unknown;
         };
-        match *number {
-            protocol::TCP | protocol::UDP | protocol::SCTP => {
-                let Field::Is(ports) = packet.ports() else {
-                    return Tracking::Unknown;
-                };
-                let roles = with_ports(*source, *destination, *number, ports);
-                self.find(&roles, starts_tcp(packet))
-                    .or_else(|| self.dhcp_answer(packet, direction))
-                    .unwrap_or(if opens(packet) {
-                        roles.original.map_or(Tracking::Invalid, Tracking::Opens)
-                    } else {
-                        Tracking::Invalid
-                    })
-            }
-            number if number == icmp_protocol(packet.family) => {
-                let Field::Is(Transport::Icmp { kind, id, body, .. }) = &packet.transport else {
-                    return Tracking::Unknown;
-                };
-                let v6 = packet.family == Family::V6;
-                if v6 && matches!(kind, 130..=137 | 143) {
-                    Tracking::Untracked
-                } else if is_error(packet.family, *kind) {
-                    self.quoted(packet.family, body, *destination)
-                        .map_or(Tracking::Invalid, Tracking::Related)
-                } else {
-                    let roles = with_id(packet.family, *source, *destination, *kind, *id);
-                    self.find(&roles, false)
-                        .or(roles.original.map(Tracking::Opens))
-                        .unwrap_or(Tracking::Invalid)
-                }
-            }
-            number => {
-                let roles = alone(*source, *destination, number);
-                self.find(&roles, false)
-                    .or(roles.original.map(Tracking::Opens))
-                    .unwrap_or(Tracking::Invalid)
-            }
+        if packet.family == Family::V6 && *number == protocol::NO_NEXT_HEADER {
+            return Tracking::Invalid;
+        }
+        if packet.is_later_fragment() {
+            return Tracking::Unknown;
+        }
+        if *number == foreign_icmp(packet.family) {
+            return Tracking::Invalid;
+        }
+        if packet.transport == Field::Unknown {
+            return Tracking::Invalid;
+        }
+        let opens = |roles: Roles| roles.original.map_or(Tracking::Invalid, Tracking::Opens);
+        if let Field::Is(flags) = packet.tcp_flags() {
+            return self.tcp(packet, (*source, *destination), flags);
+        }
+        if let Field::Is(ports) = packet.ports() {
+            let roles = with_ports(*source, *destination, *number, ports);
+            return self
+                .find(&roles)
+                .or_else(|| self.dhcp_answer(packet, direction))
+                .unwrap_or_else(|| opens(roles));
+        }
+        let Field::Is(Transport::Icmp {
+            kind,
+            code,
+            id,
+            body,
+        }) = &packet.transport
+        else {
+            let roles = alone(*source, *destination, *number);
+            return self.find(&roles).unwrap_or_else(|| opens(roles));
+        };
+        if packet.family == Family::V6 && matches!(kind, 130..=136 | 143) {
+            Tracking::Untracked
+        } else if is_error(packet.family, *kind) {
+            self.quoted(packet.family, body, *destination)
+                .map_or(Tracking::Invalid, Tracking::Related)
+        } else {
+            let roles = with_id(packet.family, *source, *destination, (*kind, *code), *id);
+            self.find(&roles).unwrap_or_else(|| opens(roles))
         }
     }
 
-    /// The connection of the table that a packet with these roles belongs to. One that is closed
-    /// does not hold a packet that starts a new one.
-    fn find(&self, roles: &Roles, starts: bool) -> Option<Tracking> {
+    fn tcp(&self, packet: &Packet, ends: (IpAddr, IpAddr), flags: u8) -> Tracking {
+        let Field::Is(ports) = packet.ports() else {
+            return Tracking::Unknown;
+        };
+        let roles = with_ports(ends.0, ends.1, protocol::TCP, ports);
+        let opens = match (roles.original, tcp::begin(flags)) {
+            (Some(flow), Some(_)) => Tracking::Opens(flow),
+            _ => Tracking::Invalid,
+        };
+        let Some(found) = self.find(&roles) else {
+            return opens;
+        };
+        let (Some(flow), Some(direction)) = (found.flow(), found.direction()) else {
+            return Tracking::Invalid;
+        };
+        let phase = self.entries.get(&flow).and_then(|entry| entry.phase);
+        let is_reply = direction == FlowDirection::Reply;
+        match phase.map(|phase| tcp::step(phase, flags, is_reply)) {
+            Some(Step::Reopens) => opens,
+            None | Some(Step::Invalid) => Tracking::Invalid,
+            Some(Step::To(_) | Step::Ignored) => found,
+        }
+    }
+
+    /// The connection of the table that a packet with these roles belongs to.
+    fn find(&self, roles: &Roles) -> Option<Tracking> {
         let candidates = [
             (roles.original, FlowDirection::Original),
             (roles.reply, FlowDirection::Reply),
@@ -215,9 +244,6 @@ impl Connections {
         candidates.into_iter().find_map(|(flow, direction)| {
             let flow = flow?;
             let entry = self.entries.get(&flow)?;
-            if entry.is_closed() && starts {
-                return None;
-            }
             let established = entry.replied || direction == FlowDirection::Reply;
             Some(Tracking::Belongs {
                 flow,
@@ -236,52 +262,50 @@ impl Connections {
         let Some(IpAddr::V4(destination)) = packet.destination.value().filter(|_| is_answer) else {
             return None;
         };
-        // The latest request that the answer may be for.
-        let request = Selector::Ports {
-            source: 68,
-            destination: 67,
-        };
-        let (flow, _) = self
-            .entries
-            .iter()
-            .filter(|(flow, entry)| {
-                entry.from_vm
-                    && flow.protocol == protocol::UDP
-                    && flow.selector == request
-                    && flow.destination == Ipv4Addr::BROADCAST
-                    && (flow.source == Ipv4Addr::UNSPECIFIED
-                        || flow.source == *destination
-                        || *destination == Ipv4Addr::BROADCAST)
+        [Ipv4Addr::UNSPECIFIED, *destination]
+            .into_iter()
+            .map(|source| Flow {
+                source: source.into(),
+                destination: Ipv4Addr::BROADCAST.into(),
+                protocol: protocol::UDP,
+                selector: DHCP_REQUEST,
             })
-            .max_by_key(|(flow, entry)| (entry.opened, flow.source))?;
-        Some(Tracking::Belongs {
-            flow: *flow,
-            direction: FlowDirection::Reply,
-            established: true,
-        })
+            .find(|request| self.entries.contains_key(request))
+            .map(Tracking::Answers)
+    }
+
+    /// Whether `packet` is a DHCP request of somebody else, which must not open the way for an
+    /// answer to the VM.
+    fn is_foreign_request(&self, packet: &Packet, direction: FrameDirection) -> bool {
+        self.semantics == Semantics::Strict
+            && direction == FrameDirection::In
+            && packet.protocol == Field::Is(protocol::UDP)
+            && packet.destination == Field::Is(Ipv4Addr::BROADCAST.into())
+            && packet.ports() == Field::Is((68, 67))
     }
 
     /// The connection that an ICMP error to `receiver` is about.
     fn quoted(&self, family: Family, bytes: &[u8], receiver: IpAddr) -> Option<Flow> {
         let header = match family {
-            Family::V4 => ip::v4_header(bytes),
-            Family::V6 => ip::v6_header(bytes),
+            Family::V4 => ip::quoted_v4_header(bytes),
+            Family::V6 => ip::quoted_v6_header(bytes),
         }?;
         let (number, payload) = (*header.protocol.value()?, *header.payload.value()?);
         if header.source != receiver {
             return None;
         }
         let roles = match number {
-            protocol::TCP | protocol::UDP | protocol::SCTP => {
-                let transport = payload.get(..8)?;
-                let ports = (u16_at(transport, 0)?, u16_at(transport, 2)?);
+            protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP => {
+                let ports = (u16_at(payload, 0)?, u16_at(payload, 2)?);
                 with_ports(header.source, header.destination, number, ports)
             }
             number if number == icmp_protocol(family) => {
                 let transport = payload.get(..8)?;
                 let id = u16_at(transport, 4)?;
-                with_id(family, header.source, header.destination, transport[0], id)
+                let message = (transport[0], transport[1]);
+                with_id(family, header.source, header.destination, message, id)
             }
+            number if number == foreign_icmp(family) => return None,
             number => alone(header.source, header.destination, number),
         };
         [roles.original, roles.reply]
@@ -301,67 +325,82 @@ impl Connections {
         accepted: bool,
         now: u64,
     ) {
-        if !accepted && self.semantics == Semantics::Strict {
+        if !accepted && self.semantics == Semantics::Strict
+            || packet.is_later_fragment()
+            || self.is_foreign_request(packet, direction)
+        {
             return;
         }
-        let (flow, in_flow) = match tracking {
-            Tracking::Opens(flow) if accepted => {
-                // What it replaces, from either side, is closed.
-                let reversed = Flow {
-                    source: flow.destination,
-                    destination: flow.source,
-                    selector: flow.selector.reversed(),
-                    ..*flow
+        let flags = packet.tcp_flags().value().copied();
+        match tracking {
+            Tracking::Opens(flow) => {
+                // What it reopens, from either side, is gone.
+                self.entries.remove(&flow.reversed());
+                self.entries.remove(flow);
+                if !accepted {
+                    return;
+                }
+                let mut entry = Entry {
+                    opened: now,
+                    replied: false,
+                    phase: flags.and_then(tcp::begin),
+                    expires: now,
                 };
-                self.entries.remove(&reversed);
-                let from_vm = direction == FrameDirection::Out;
-                self.entries.insert(
-                    *flow,
-                    Entry {
-                        from_vm,
-                        opened: now,
-                        ..Entry::default()
-                    },
-                );
-                (*flow, FlowDirection::Original)
+                let life = lifetime(packet.family, flow.protocol, &entry, now);
+                entry.expires = now.saturating_add(life);
+                self.entries.insert(*flow, entry);
             }
             Tracking::Belongs {
                 flow, direction, ..
-            } => (*flow, *direction),
-            _ => return,
-        };
+            } => self.advance(packet.family, *flow, *direction, flags, now),
+            _ => {}
+        }
+    }
+
+    /// A packet of this connection.
+    fn advance(
+        &mut self,
+        family: Family,
+        flow: Flow,
+        direction: FlowDirection,
+        flags: Option<u8>,
+        now: u64,
+    ) {
         let Some(entry) = self.entries.get_mut(&flow) else {
             return;
         };
-        let side = match in_flow {
-            FlowDirection::Original => 0,
-            FlowDirection::Reply => 1,
+        let is_reply = direction == FlowDirection::Reply;
+        let step = match (entry.phase, flags) {
+            (Some(phase), Some(flags)) => Some(tcp::step(phase, flags, is_reply)),
+            _ => None,
         };
-        entry.replied |= side == 1;
-        if let Field::Is(flags) = packet.tcp_flags() {
-            entry.finished[side] |= flags & FIN != 0;
-            entry.reset |= flags & RST != 0;
+        if let Some(Step::To(phase)) = step {
+            entry.phase = Some(phase);
         }
-        entry.expires = now.saturating_add(lifetime(packet.family, flow.protocol, entry));
+        let was_replied = entry.replied;
+        entry.replied |= is_reply;
+        if step != Some(Step::Ignored) {
+            let life = lifetime(family, flow.protocol, entry, now);
+            entry.expires = now.saturating_add(life);
+        }
+        if !was_replied && flags.is_some_and(tcp::resets) {
+            self.entries.remove(&flow);
+        }
     }
 }
 
-const FIN: u8 = 1;
-const SYN: u8 = 2;
-const RST: u8 = 4;
-const ACK: u8 = 16;
+/// The ports of a DHCP request (RFC 2131 section 4.1).
+const DHCP_REQUEST: Selector = Selector::Ports {
+    source: 68,
+    destination: 67,
+};
 
-/// Whether a packet without a connection may open one.
-fn opens(packet: &Packet) -> bool {
-    match packet.tcp_flags() {
-        Field::Is(flags) => matches!(flags & (SYN | ACK | FIN | RST), SYN | ACK),
-        _ => true,
+/// The protocol number of the other family's ICMP.
+fn foreign_icmp(family: Family) -> u8 {
+    match family {
+        Family::V4 => icmp_protocol(Family::V6),
+        Family::V6 => icmp_protocol(Family::V4),
     }
-}
-
-/// Whether a packet is a TCP SYN without ACK, FIN and RST.
-fn starts_tcp(packet: &Packet) -> bool {
-    matches!(packet.tcp_flags(), Field::Is(flags) if flags & (SYN | ACK | FIN | RST) == SYN)
 }
 
 fn is_error(family: Family, kind: u8) -> bool {
@@ -372,24 +411,20 @@ fn is_error(family: Family, kind: u8) -> bool {
 }
 
 /// How long an entry lives after a packet, in nanoseconds. The kernel's defaults
-/// (`Documentation/networking/nf_conntrack-sysctl.rst`), with its many phases folded into: no reply
-/// yet, replied, one side finished, both sides finished, reset.
-fn lifetime(family: Family, number: u8, entry: &Entry) -> u64 {
-    let seconds = match number {
-        protocol::TCP => match entry {
-            Entry { reset: true, .. } => 10,
-            Entry {
-                finished: [false, false],
-                replied: true,
-                ..
-            } => 432_000,
-            _ => 120,
-        },
-        protocol::UDP if entry.replied => 120,
-        protocol::UDP => 30,
-        protocol::SCTP => 210,
-        number if number == icmp_protocol(family) => 30,
+/// (`Documentation/networking/nf_conntrack-sysctl.rst`); SCTP and DCCP have two phases only. UDP lives
+/// longer once it has been answered and is more than two seconds old.
+fn lifetime(family: Family, number: u8, entry: &Entry, now: u64) -> u64 {
+    const SECOND: u64 = 1_000_000_000;
+    let is_stream = entry.replied && entry.opened + 2 * SECOND < now;
+    let seconds = match (number, entry.phase) {
+        (protocol::TCP, Some(phase)) => tcp::seconds(phase, entry.replied),
+        (protocol::UDP | protocol::UDPLITE, _) if is_stream => 120,
+        (protocol::SCTP, _) if entry.replied => 210,
+        (protocol::UDP | protocol::UDPLITE | protocol::SCTP, _) => 30,
+        (protocol::DCCP, _) if entry.replied => 43_200,
+        (protocol::DCCP, _) => 240,
+        (number, _) if number == icmp_protocol(family) => 30,
         _ => 600,
     };
-    seconds * 1_000_000_000
+    seconds * SECOND
 }

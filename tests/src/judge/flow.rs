@@ -26,6 +26,7 @@ pub(super) enum Selector {
     /// An ICMP request of this type.
     Request {
         kind: u8,
+        code: u8,
         id: u16,
     },
     Nothing,
@@ -39,9 +40,21 @@ pub(super) struct Roles {
     pub(super) reply: Option<Flow>,
 }
 
+impl Flow {
+    /// The flow that packets of the other direction would open.
+    pub(super) fn reversed(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            selector: self.selector.reversed(),
+            ..self
+        }
+    }
+}
+
 impl Selector {
     /// That of a packet the other way. A request has none: its opposite is another request.
-    pub(super) fn reversed(self) -> Self {
+    fn reversed(self) -> Self {
         match self {
             Self::Ports {
                 source,
@@ -100,18 +113,20 @@ pub(super) fn alone(source: IpAddr, destination: IpAddr, protocol: u8) -> Roles 
 }
 
 /// A request is in the original direction, its reply in the other, and any other type in none.
+/// `message` is type and code.
 pub(super) fn with_id(
     family: Family,
     source: IpAddr,
     destination: IpAddr,
-    kind: u8,
+    message: (u8, u8),
     id: u16,
 ) -> Roles {
     let protocol = icmp_protocol(family);
+    let (kind, code) = message;
     let (is_reply, request) = match (family, kind) {
-        (Family::V4, 8 | 13 | 15 | 17) | (Family::V6, 128) => (false, kind),
+        (Family::V4, 8 | 13 | 15 | 17) | (Family::V6, 128 | 139) => (false, kind),
         (Family::V4, 0) => (true, 8),
-        (Family::V4, 14 | 16 | 18) | (Family::V6, 129) => (true, kind - 1),
+        (Family::V4, 14 | 16 | 18) | (Family::V6, 129 | 140) => (true, kind - 1),
         _ => {
             return Roles {
                 original: None,
@@ -119,7 +134,11 @@ pub(super) fn with_id(
             };
         }
     };
-    let selector = Selector::Request { kind: request, id };
+    let selector = Selector::Request {
+        kind: request,
+        code,
+        id,
+    };
     if is_reply {
         let flow = Flow {
             source: destination,

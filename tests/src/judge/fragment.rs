@@ -2,9 +2,12 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
+use nwfilter_ctl::model::Family;
+
 use super::{
     FrameDirection,
-    ip::{Fragment, Packet, Transport},
+    connection::Tracking,
+    ip::{Packet, Transport, protocol},
     truth::Field,
 };
 
@@ -28,29 +31,56 @@ struct Datagram {
 struct First {
     protocol: Field<u8>,
     transport: Field<Transport>,
+    tracking: Tracking,
+    /// Bytes that it carries.
+    length: usize,
     expires: u64,
 }
 
 impl Fragments {
-    /// Gives a later fragment the fields of its first one, if that was accepted less than 30 s ago.
-    pub(super) fn complete(&self, direction: FrameDirection, packet: &mut Packet, now: u64) {
-        let Some(datagram) = datagram(direction, packet, true) else {
-            return;
-        };
-        if let Some(first) = self.0.get(&datagram).filter(|first| now < first.expires) {
-            packet.protocol = first.protocol;
-            packet.transport = first.transport.clone();
+    /// Gives a later fragment the fields of its first one, if that was accepted less than 30 s ago and
+    /// holds none of its bytes; says what the first one was to its connection.
+    pub(super) fn complete(
+        &self,
+        direction: FrameDirection,
+        packet: &mut Packet,
+        now: u64,
+    ) -> Option<Tracking> {
+        let datagram = datagram(direction, packet, true)?;
+        let offset = packet.fragment?.offset;
+        let first = self.0.get(&datagram)?;
+        if now >= first.expires || offset < first.length {
+            return None;
         }
+        packet.protocol = first.protocol;
+        packet.transport = first.transport.clone();
+        Some(first.tracking.clone())
     }
 
-    /// Notes an accepted packet. One that was dropped changes nothing: the receiver never gets it.
-    pub(super) fn accepted(&mut self, direction: FrameDirection, packet: &Packet, now: u64) {
-        let Some(datagram) = datagram(direction, packet, false) else {
+    /// Notes an accepted packet. One that was dropped changes nothing: the receiver never gets it. One
+    /// whose transport header is not there has nothing to say.
+    pub(super) fn accepted(
+        &mut self,
+        direction: FrameDirection,
+        packet: &Packet,
+        tracking: &Tracking,
+        now: u64,
+    ) {
+        let (Some(datagram), Some(fragment)) =
+            (datagram(direction, packet, false), packet.fragment)
+        else {
             return;
         };
+        let none =
+            packet.family == Family::V6 && packet.protocol == Field::Is(protocol::NO_NEXT_HEADER);
+        if none || packet.transport == Field::Unknown {
+            return;
+        }
         let first = First {
             protocol: packet.protocol,
             transport: packet.transport.clone(),
+            tracking: tracking.clone(),
+            length: fragment.length,
             expires: now.saturating_add(LIFE),
         };
         self.0.insert(datagram, first);
@@ -59,19 +89,15 @@ impl Fragments {
 
 /// The datagram that `packet` is the first or a later fragment of, if it is.
 fn datagram(direction: FrameDirection, packet: &Packet, is_later: bool) -> Option<Datagram> {
-    let Fragment {
-        later,
-        id,
-        protocol,
-    } = packet.fragment?;
-    if later != is_later {
+    let fragment = packet.fragment?;
+    if fragment.is_later() != is_later {
         return None;
     }
     Some(Datagram {
         direction,
         source: *packet.source.value()?,
         destination: *packet.destination.value()?,
-        protocol,
-        id,
+        protocol: fragment.protocol,
+        id: fragment.id,
     })
 }

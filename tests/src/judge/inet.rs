@@ -166,10 +166,11 @@ impl Walk<'_> {
         let Some(wanted) = element.ip_protocol() else {
             return Truth::True;
         };
-        // 4a.5: `ah-ipv6` never matches a later fragment in libvirt.
+        // 4a.5: `ah-ipv6` never matches a later fragment in libvirt, as long as it is not reassembled.
         if self.semantics == Semantics::Libvirt
             && self.packet.family == Family::V6
             && self.packet.is_later_fragment()
+            && self.packet.transport == Field::Unknown
             && wanted == protocol::AH
         {
             return Truth::False;

@@ -18,6 +18,7 @@ pub(super) mod protocol {
     pub(in super::super) const ICMPV6: u8 = 58;
     pub(in super::super) const NO_NEXT_HEADER: u8 = 59;
     pub(in super::super) const SCTP: u8 = 132;
+    pub(in super::super) const UDPLITE: u8 = 136;
 }
 
 /// How many IPv6 extension headers are skipped; with more, what follows them is unknown.
@@ -40,14 +41,23 @@ pub(super) struct Packet {
 }
 
 /// What ties the fragments of a datagram together.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Fragment {
-    /// Starts at another offset than 0.
-    pub(super) later: bool,
+    /// Where in the datagram, in bytes.
+    pub(super) offset: usize,
+    /// Bytes of the datagram in it, as its headers say.
+    pub(super) length: usize,
     /// Identification.
     pub(super) id: u32,
     /// IPv4: the protocol; IPv6: the next header of the fragment header.
     pub(super) protocol: u8,
+}
+
+impl Fragment {
+    /// Whether it starts at another offset than 0.
+    pub(super) fn is_later(&self) -> bool {
+        self.offset > 0
+    }
 }
 
 /// A transport header that is there in full.
@@ -62,7 +72,7 @@ pub(super) enum Transport {
         /// Option bytes; unknown if the data offset is below 5 or points past the end.
         options: Field<Vec<u8>>,
     },
-    /// UDP, DCCP, SCTP.
+    /// UDP, UDP-Lite, DCCP, SCTP.
     Ports { source: u16, destination: u16 },
     /// ICMP in IPv4, ICMPv6 in IPv6.
     Icmp {
@@ -80,7 +90,7 @@ pub(super) enum Transport {
 impl Packet {
     /// Whether this is a fragment without the transport header.
     pub(super) fn is_later_fragment(&self) -> bool {
-        self.fragment.is_some_and(|fragment| fragment.later)
+        self.fragment.is_some_and(|fragment| fragment.is_later())
     }
 
     /// Source and destination port.
@@ -88,7 +98,7 @@ impl Packet {
         let has_ports = |number: &u8| {
             matches!(
                 *number,
-                protocol::TCP | protocol::UDP | protocol::DCCP | protocol::SCTP
+                protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::DCCP | protocol::SCTP
             )
         };
         if self
@@ -212,18 +222,34 @@ pub(super) fn v6(bytes: &[u8]) -> Packet {
 
 /// The header (RFC 791) unless its version is not 4, it is shorter than 5 words, cut off, or the
 /// total length smaller than it.
-pub(super) fn v4_header(bytes: &[u8]) -> Option<Header<'_>> {
+fn v4_header(bytes: &[u8]) -> Option<Header<'_>> {
+    let total = usize::from(u16_at(bytes, 2)?);
+    let length = usize::from(bytes[0] & 0xf) * 4;
+    if total < length {
+        return None;
+    }
+    parse_v4(bytes, total)
+}
+
+/// The header of a packet in an ICMP error, which may be cut off anywhere behind it: whatever length
+/// it announces, `bytes` are what there is.
+pub(super) fn quoted_v4_header(bytes: &[u8]) -> Option<Header<'_>> {
+    parse_v4(bytes, bytes.len())
+}
+
+/// `total`: where the packet ends.
+fn parse_v4(bytes: &[u8], total: usize) -> Option<Header<'_>> {
     let fixed = bytes.get(..20)?;
     let length = usize::from(fixed[0] & 0xf) * 4;
-    let total = usize::from(u16_at(fixed, 2)?);
-    if fixed[0] >> 4 != 4 || length < 20 || bytes.len() < length || total < length {
+    if fixed[0] >> 4 != 4 || length < 20 || bytes.len() < length {
         return None;
     }
     let protocol = fixed[9];
     let word = u16_at(fixed, 6)?;
-    let (more, offset) = (word & 0x2000 != 0, word & 0x1fff);
+    let (more, offset) = (word & 0x2000 != 0, usize::from(word & 0x1fff) * 8);
     let fragment = (more || offset > 0).then_some(Fragment {
-        later: offset > 0,
+        offset,
+        length: total - length,
         id: u32::from(u16_at(fixed, 4)?),
         protocol,
     });
@@ -252,7 +278,18 @@ pub(super) fn v4_header(bytes: &[u8]) -> Option<Header<'_>> {
 
 /// The header (RFC 8200) unless its version is not 6 or it is cut off. Hop-by-hop, routing,
 /// fragment and destination headers are skipped; anything else is the upper-layer protocol.
-pub(super) fn v6_header(bytes: &[u8]) -> Option<Header<'_>> {
+fn v6_header(bytes: &[u8]) -> Option<Header<'_>> {
+    let end = 40 + usize::from(u16_at(bytes, 4)?);
+    parse_v6(bytes, end)
+}
+
+/// As [`quoted_v4_header`].
+pub(super) fn quoted_v6_header(bytes: &[u8]) -> Option<Header<'_>> {
+    parse_v6(bytes, bytes.len())
+}
+
+/// `announced`: where the packet ends.
+fn parse_v6(bytes: &[u8], announced: usize) -> Option<Header<'_>> {
     let fixed = bytes.get(..40)?;
     if fixed[0] >> 4 != 6 {
         return None;
@@ -261,7 +298,7 @@ pub(super) fn v6_header(bytes: &[u8]) -> Option<Header<'_>> {
         let octets: [u8; 16] = std::array::from_fn(|i| fixed[at + i]);
         IpAddr::V6(Ipv6Addr::from(octets))
     };
-    let end = (40 + usize::from(u16_at(fixed, 4)?)).min(bytes.len());
+    let end = announced.min(bytes.len());
     let mut header = Header {
         family: Family::V6,
         source: address(8),
@@ -283,19 +320,14 @@ pub(super) fn v6_header(bytes: &[u8]) -> Option<Header<'_>> {
         let extension = &bytes[at..end];
         if next == 44 {
             let word = u16_at(extension, 2)?;
-            let (more, offset) = (word & 1 != 0, word >> 3);
-            if more || offset > 0 {
-                header.fragment = Some(Fragment {
-                    later: offset > 0,
-                    id: u32::from_be_bytes([
-                        extension[4],
-                        extension[5],
-                        extension[6],
-                        extension[7],
-                    ]),
-                    protocol: extension[0],
-                });
-            }
+            let (more, offset) = (word & 1 != 0, usize::from(word >> 3) * 8);
+            // With several of them, the last one counts.
+            header.fragment = (more || offset > 0).then_some(Fragment {
+                offset,
+                length: announced - at - 8,
+                id: u32::from_be_bytes([extension[4], extension[5], extension[6], extension[7]]),
+                protocol: extension[0],
+            });
             if offset > 0 {
                 // What comes next is in the first fragment, unless it is the protocol itself.
                 if !is_extension_header(extension[0]) {
@@ -344,7 +376,7 @@ fn transport(header: &Header<'_>, payload: &[u8]) -> Field<Transport> {
                 None => Field::Unknown,
             },
         },
-        protocol::UDP | protocol::DCCP | protocol::SCTP => Transport::Ports {
+        protocol::UDP | protocol::UDPLITE | protocol::DCCP | protocol::SCTP => Transport::Ports {
             source: word(0),
             destination: word(2),
         },
@@ -362,7 +394,7 @@ fn transport(header: &Header<'_>, payload: &[u8]) -> Field<Transport> {
 fn header_length(family: Family, number: u8) -> Option<usize> {
     match number {
         protocol::TCP => Some(20),
-        protocol::UDP | protocol::DCCP | protocol::SCTP => Some(8),
+        protocol::UDP | protocol::UDPLITE | protocol::DCCP | protocol::SCTP => Some(8),
         number if number == icmp_protocol(family) => Some(8),
         _ => None,
     }

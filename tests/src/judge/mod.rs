@@ -15,6 +15,7 @@ mod ip;
 mod limit;
 mod matrix;
 mod order;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod truth;
@@ -174,19 +175,20 @@ impl Judge {
             return Outcome::new(Verdict::Drop, Cause::Missing).in_layer(Layer::Ethernet);
         };
         self.connections.expire(now);
-        if let Some(packet) = &mut frame.packet {
-            self.fragments.complete(direction, packet, now);
-        }
-        let tracking = frame.packet.as_ref().map_or(Tracking::Unknown, |packet| {
-            self.connections.classify(packet, direction)
-        });
+        let tracking = match &mut frame.packet {
+            Some(packet) => match self.fragments.complete(direction, packet, now) {
+                Some(tracking) => tracking,
+                None => self.connections.classify(packet, direction),
+            },
+            None => Tracking::Unknown,
+        };
 
         let decision = self.layers(&frame, direction, &tracking);
 
         let accepted = decision.verdict == Verdict::Accept;
         if let Some(packet) = &frame.packet {
             if accepted {
-                self.fragments.accepted(direction, packet, now);
+                self.fragments.accepted(direction, packet, &tracking, now);
             }
             // 4a.1: on the way out, what the Ethernet layer drops never gets to the connections.
             let dropped_before =

@@ -163,7 +163,7 @@ fn alone(rule: &Instance, attributes: &[Attr]) -> Instance {
     alone.tests.retain(|test| attributes.contains(&test.attr));
     alone.action = Action::Drop;
     alone.chain = "root".into();
-    alone.statematch = false;
+    alone.statematch = rule.statematch && attributes.contains(&Attr::State);
     alone
 }
 

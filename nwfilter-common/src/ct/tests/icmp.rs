@@ -52,10 +52,11 @@ fn a_query_of_another_type_is_another_connection() {
 #[test]
 fn discovery_is_not_tracked() {
     let mut rig = Rig::new();
-    for kind in (130..=137).chain([143]) {
+    for kind in (130..=136).chain([143]) {
         assert_eq!(rig.state(Out, &query(VM6, PEER6, kind, 0)), Some(Untracked));
     }
     rig.expect(&[
+        (Out, &query(VM6, PEER6, 137, 0), Invalid),
         (Out, &query(VM6, PEER6, 138, 0), Invalid),
         (Out, &query(VM6, PEER6, 144, 0), Invalid),
         (Out, &query(VM, PEER, 9, 0), Invalid),
@@ -156,6 +157,40 @@ fn an_error_must_quote_enough() {
         (Out, &error(VM, PEER, 3, quote(&about, 56)), Invalid),
         (In, &error(PEER, VM, 3, quote(&later, 28)), Invalid),
     ]);
+}
+
+#[test]
+fn padding_is_not_quoted() {
+    for (vm, peer, kind, len) in [(VM, PEER, 3, 24), (VM6, PEER6, 1, 44)] {
+        for (sent, len) in [
+            (udp(vm, 1, peer, 2), len),
+            (query(vm, peer, if vm == VM { 8 } else { 128 }, 3), len + 4),
+            (frame(&ip(vm, peer, 47, &[0; 8])), len - 4),
+        ] {
+            let mut rig = Rig::new();
+            let mut padded = error(peer, vm, kind, quote(&sent, len - 1));
+            padded.extend(&quote(&sent, 100)[len - 1..]);
+            rig.expect(&[
+                (Out, &sent, New),
+                (In, &padded, Invalid),
+                (In, &error(peer, vm, kind, quote(&sent, len)), RelatedReply),
+            ]);
+        }
+    }
+}
+
+#[test]
+fn icmp_of_the_other_version_is_invalid() {
+    let mut rig = Rig::new();
+    let echo = [8, 0, 0, 0, 0, 1, 0, 1];
+    let frames = [
+        frame(&ip(VM6, PEER6, 1, &echo)),
+        frame(&ip(VM, PEER, 58, &echo)),
+    ];
+    for frame in &frames {
+        rig.expect(&[(Out, frame, Invalid)]);
+    }
+    assert!(rig.tables.connections().is_empty());
 }
 
 #[test]

@@ -121,11 +121,34 @@ fn a_dhcp_request_opens_the_way_for_its_answer() {
 }
 
 #[test]
+fn a_dhcp_request_from_the_address_that_is_kept() {
+    let mut rig = Rig::new();
+    rig.expect(&[
+        (In, &udp(VM, 68, ALL, 67), New),
+        (In, &udp(PEER, 67, VM, 68), New),
+    ]);
+    let mut rig = Rig::new();
+    rig.expect(&[
+        (Out, &udp(VM, 68, ALL, 67), New),
+        (In, &udp(PEER, 67, THIRD, 68), New),
+        (In, &udp(THIRD, 67, ALL, 68), New),
+        (In, &udp(PEER, 67, VM, 68), EstablishedReply),
+    ]);
+}
+
+#[test]
 fn only_the_requests_of_this_vm_count() {
     let request = udp(NOBODY, 68, ALL, 67);
     let answer = udp(PEER, 67, ALL, 68);
     let mut rig = Rig::new();
     rig.expect(&[(In, &request, New), (In, &answer, New)]);
+    // Nor do those of others stand in its way, or keep it alive.
+    let second = udp(THIRD, 67, ALL, 68);
+    rig.expect(&[(Out, &request, New), (In, &second, EstablishedReply)]);
+    rig.tables.pass(29 * SECOND);
+    rig.expect(&[(In, &request, New)]);
+    rig.tables.pass(SECOND);
+    rig.expect(&[(In, &udp(VM, 67, ALL, 68), New)]);
     let mut rig = Rig::new();
     rig.set_all(Out, crate::TableLayer::Inet, crate::LeafVerdict::Drop);
     rig.expect(&[(Out, &request, New), (In, &answer, New)]);

@@ -252,6 +252,25 @@ fn dropped_segments_advance_as_in_libvirt() {
 }
 
 #[test]
+fn a_dropped_segment_that_reopens_ends_the_connection_as_in_libvirt() {
+    for (flags, then) in [
+        (crate::flag::LIBVIRT, New),
+        (crate::flag::STRICT, EstablishedOriginal),
+    ] {
+        let mut rig = open();
+        rig.image[0][crate::WORD_FLAGS] = flags;
+        let last = [
+            (Out, FIN | ACK, EstablishedOriginal),
+            (In, FIN | ACK, EstablishedReply),
+        ];
+        expect(&mut rig, &last);
+        expect(&mut rig, &[(Out, ACK, EstablishedOriginal)]);
+        rig.set_all(Out, crate::TableLayer::Inet, crate::LeafVerdict::Drop);
+        expect(&mut rig, &[(Out, SYN, New), (Out, ACK, then)]);
+    }
+}
+
+#[test]
 fn open_connections_end_after_five_days_without_traffic() {
     let mut rig = open();
     rig.tables.pass(431_999 * SECOND);

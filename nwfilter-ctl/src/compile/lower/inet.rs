@@ -13,7 +13,7 @@ use crate::{
         rule::{Condition, FlatRule, LimitTest, Outcome},
         set::ValueSet,
     },
-    model::{Action, Attr, CtStates, Datum, Direction, Layer},
+    model::{Action, Attr, CtStates, Datum, Direction, Layer, Semantics},
     resolve::Instance,
 };
 
@@ -32,7 +32,7 @@ impl Lowering<'_> {
             let Some(Appearance {
                 orientation,
                 states,
-            }) = appearance(instance, direction)
+            }) = appearance(instance, direction, self.semantics)
             else {
                 continue;
             };
@@ -108,7 +108,11 @@ impl Lowering<'_> {
 }
 
 /// Whether and how a rule appears in the list of a direction.
-fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearance> {
+fn appearance(
+    instance: &Instance,
+    direction: FrameDirection,
+    semantics: Semantics,
+) -> Option<Appearance> {
     let from_vm = direction == FrameDirection::Out;
     let accept = instance.action == Action::Accept;
     let listed = listed_states(instance);
@@ -135,11 +139,13 @@ fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearan
             states: None,
         });
     }
-    if let Some(listed) = listed {
+    if let Some((listed, negated)) = listed {
         if !own_side && !both {
             return None;
         }
-        let states = (!(listed.is_empty() || connlimit && accept)).then(|| set_of(listed));
+        // libvirt loses the sign.
+        let negated = negated && semantics == Semantics::Strict;
+        let states = (!(listed.is_empty() || connlimit && accept)).then(|| set_of(listed, negated));
         return Some(Appearance {
             orientation,
             states,
@@ -148,7 +154,7 @@ fn appearance(instance: &Instance, direction: FrameDirection) -> Option<Appearan
     let states = if !accept || both || connlimit {
         None
     } else if icmp_type {
-        Some(set_of(CtStates::NEW | CtStates::ESTABLISHED))
+        Some(set_of(CtStates::NEW | CtStates::ESTABLISHED, false))
     } else if own_side {
         Some(ValueSet::from_values(
             [CtState::New, CtState::EstablishedOriginal].map(|state| state as u64),
@@ -181,21 +187,21 @@ const fn tests_header(attr: Attr) -> bool {
     )
 }
 
-/// The states of a `state` attribute; empty for `NONE`.
-fn listed_states(instance: &Instance) -> Option<CtStates> {
+/// A `state` attribute: its states, empty for `NONE`, and whether it is negated.
+fn listed_states(instance: &Instance) -> Option<(CtStates, bool)> {
     let test = instance
         .tests
         .iter()
         .find(|test| test.attr == Attr::State)?;
     match test.values.first()? {
-        Datum::States(states) if test.negated && !states.is_empty() => Some(!*states),
-        Datum::States(states) => Some(*states),
+        Datum::States(states) => Some((*states, test.negated)),
         _ => None,
     }
 }
 
-/// The connection states that a list of states stands for, in any direction.
-fn set_of(states: CtStates) -> ValueSet {
+/// The connection states that a list of states stands for, in any direction. No list has a name for
+/// what is untracked, but a negated one matches it.
+fn set_of(states: CtStates, negated: bool) -> ValueSet {
     let all = [
         (CtStates::NEW, CtState::New),
         (CtStates::ESTABLISHED, CtState::EstablishedOriginal),
@@ -203,7 +209,10 @@ fn set_of(states: CtStates) -> ValueSet {
         (CtStates::RELATED, CtState::RelatedOriginal),
         (CtStates::RELATED, CtState::RelatedReply),
         (CtStates::INVALID, CtState::Invalid),
+        (CtStates::empty(), CtState::Untracked),
     ];
-    let wanted = all.into_iter().filter(|(name, _)| states.contains(*name));
+    let wanted = all
+        .into_iter()
+        .filter(|(name, _)| states.intersects(*name) != negated);
     ValueSet::from_values(wanted.map(|(_, state)| state as u64))
 }

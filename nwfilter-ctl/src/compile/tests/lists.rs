@@ -1,6 +1,6 @@
 //! Flat lists, as printed.
 
-use nwfilter_common::{Class, LeafVerdict};
+use nwfilter_common::{Class, Field, LeafVerdict};
 
 use super::*;
 
@@ -102,6 +102,26 @@ fn icmp_type_and_code_are_negated_as_a_unit_and_go_one_way() {
         ]
     );
     assert_eq!(inet(&compiled, FrameDirection::In), [""; 0]);
+}
+
+#[test]
+fn a_negated_list_of_states_matches_what_is_untracked() {
+    let rules = instances(
+        "<rule action='drop' direction='out'><all match='no' state='NEW,ESTABLISHED'/></rule>",
+    );
+    let states = |semantics| {
+        let compiled = compile(&rules, semantics).unwrap();
+        let rules = &compiled.lists[&(FrameDirection::Out, TableLayer::Inet)];
+        let states = |condition: &Condition| match condition {
+            Condition::In(Field::CtState, set) => Some(set.clone()),
+            _ => None,
+        };
+        rules[0].conditions.iter().find_map(states).unwrap()
+    };
+    let new_or_established = ValueSet::from_values(0..3);
+    assert_eq!(states(Semantics::Strict), ValueSet::from_values(3..7));
+    // libvirt loses the sign.
+    assert_eq!(states(Semantics::Libvirt), new_or_established);
 }
 
 #[test]

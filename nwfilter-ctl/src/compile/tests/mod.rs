@@ -2,6 +2,7 @@
 //! judges of the `tests` crate.
 
 mod images;
+mod large;
 mod lists;
 
 use std::{collections::BTreeMap, sync::Arc};

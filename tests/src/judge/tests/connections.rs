@@ -11,7 +11,9 @@ use FrameDirection::{In, Out};
 const FIN: u8 = 1;
 const SYN: u8 = 2;
 const RST: u8 = 4;
+const PSH: u8 = 8;
 const ACK: u8 = 16;
+const URG: u8 = 32;
 
 /// A filter that tells the state: rules 1, 2, 4 and 8 return on the states of these bits, in either
 /// direction of the frame; `EndOfLayer` is untracked.
@@ -80,6 +82,10 @@ fn a_reply_establishes() {
                 frame((1, 2), 132, &wire::sctp(5, 80)),
                 frame((2, 1), 132, &wire::sctp(80, 5)),
             ),
+            (
+                frame((1, 2), 136, &wire::sctp(5, 80)),
+                frame((2, 1), 136, &wire::sctp(80, 5)),
+            ),
             (frame((1, 2), 47, b""), frame((2, 1), 47, b"")),
             (icmp((1, 2), 8, 1), icmp((2, 1), 0, 1)),
             (icmp((1, 2), 13, 1), icmp((2, 1), 14, 1)),
@@ -137,16 +143,18 @@ fn ipv6_connections() {
         assert_eq!(state(&mut judge, Out, &there, 0), NEW);
         let back = packet((2, 1), 17, &wire::udp(53, 5, b""));
         assert_eq!(state(&mut judge, In, &back, 0), ESTABLISHED);
-        for kind in [130, 131, 132, 133, 134, 135, 136, 137, 143] {
+        assert_eq!(state(&mut judge, Out, &echo((1, 2), 139), 0), NEW);
+        assert_eq!(state(&mut judge, In, &echo((2, 1), 140), 0), ESTABLISHED);
+        for kind in [130, 131, 132, 133, 134, 135, 136, 143] {
             assert_eq!(
                 state(&mut judge, Out, &echo((1, 2), kind), 0),
                 UNTRACKED,
                 "{kind}"
             );
         }
-        for kind in [138, 139, 140, 142, 144, 255] {
+        for kind in [129, 137, 138, 140, 142, 144, 255] {
             assert_eq!(
-                state(&mut judge, Out, &echo((1, 2), kind), 0),
+                state(&mut judge, Out, &echo((1, 3), kind), 0),
                 INVALID,
                 "{kind}"
             );
@@ -177,7 +185,7 @@ fn untracked_is_no_state_at_all() {
 fn tcp_openings() {
     for flags in 0..64 {
         for mut judge in judges() {
-            let opens = matches!(flags & (SYN | ACK | FIN | RST), SYN | ACK);
+            let opens = matches!(flags & !(PSH | URG), SYN | ACK);
             let expected = if opens { NEW } else { INVALID };
             assert_eq!(
                 state(&mut judge, Out, &tcp((1, 2), (5, 80), flags), 0),
@@ -238,36 +246,33 @@ type Sequence<'a> = &'a [(FrameDirection, Vec<u8>)];
 
 #[test]
 fn entries_time_out() {
-    let cases: [(Sequence<'_>, u64); 9] = [
-        (&[(Out, tcp((1, 2), (5, 80), SYN))], 120),
-        (
-            &[
-                (Out, tcp((1, 2), (5, 80), SYN)),
-                (In, tcp((2, 1), (80, 5), ACK)),
-            ],
-            432_000,
-        ),
-        (
-            &[
-                (Out, tcp((1, 2), (5, 80), SYN)),
-                (In, tcp((2, 1), (80, 5), ACK)),
-                (Out, tcp((1, 2), (5, 80), FIN)),
-            ],
-            120,
-        ),
-        (
-            &[
-                (Out, tcp((1, 2), (5, 80), SYN)),
-                (In, tcp((2, 1), (80, 5), RST)),
-            ],
-            10,
-        ),
+    let syn = || (Out, tcp((1, 2), (5, 80), SYN));
+    let ack = || (Out, tcp((1, 2), (5, 80), ACK));
+    let answer = |flags| (In, tcp((2, 1), (80, 5), flags));
+    let fin = || (Out, tcp((1, 2), (5, 80), FIN | ACK));
+    let with_ports = |protocol| (Out, frame((1, 2), protocol, &wire::sctp(5, 80)));
+    let answered = |protocol| (In, frame((2, 1), protocol, &wire::sctp(80, 5)));
+    let cases: [(Sequence<'_>, u64); 19] = [
+        (&[syn()], 120),
+        (&[syn(), answer(ACK)], 120),
+        (&[syn(), answer(SYN)], 120),
+        (&[syn(), answer(SYN | ACK)], 60),
+        (&[syn(), answer(SYN | ACK), ack()], 432_000),
+        (&[ack()], 300),
+        (&[ack(), answer(ACK)], 432_000),
+        (&[ack(), answer(ACK), fin()], 120),
+        (&[ack(), fin(), answer(ACK)], 60),
+        (&[ack(), fin(), answer(FIN | ACK)], 30),
+        (&[ack(), fin(), answer(FIN | ACK), ack()], 120),
+        (&[ack(), answer(ACK), answer(RST)], 10),
         (&[(Out, udp((1, 2), (5, 80)))], 30),
         (
             &[(Out, udp((1, 2), (5, 80))), (In, udp((2, 1), (80, 5)))],
-            120,
+            30,
         ),
-        (&[(Out, frame((1, 2), 132, &wire::sctp(5, 80)))], 210),
+        (&[with_ports(132)], 30),
+        (&[with_ports(132), answered(132)], 210),
+        (&[with_ports(33), answered(33)], 43_200),
         (&[(Out, icmp((1, 2), 8, 1)), (In, icmp((2, 1), 0, 1))], 30),
         (&[(Out, frame((1, 2), 47, b""))], 600),
     ];
@@ -283,8 +288,8 @@ fn entries_time_out() {
                 let reply = exchange(first);
                 state(&mut judge, In, &reply, 1000 + seconds)
             };
-            assert_eq!(at(life - 1), ESTABLISHED, "{semantics:?} {life}");
-            assert_ne!(at(life), ESTABLISHED, "{semantics:?} {life}");
+            assert_eq!(at(life - 1), ESTABLISHED, "{sequence:?}");
+            assert_ne!(at(life), ESTABLISHED, "{sequence:?}");
         }
     }
 }
@@ -321,6 +326,83 @@ fn a_packet_prolongs_its_entry() {
 }
 
 #[test]
+fn udp_that_goes_on_lives_longer() {
+    let (there, back) = (udp((1, 2), (5, 80)), udp((2, 1), (80, 5)));
+    for mut judge in judges() {
+        state(&mut judge, Out, &there, 0);
+        state(&mut judge, In, &back, 3);
+        assert_eq!(state(&mut judge, In, &back, 122), ESTABLISHED);
+        assert_eq!(state(&mut judge, In, &back, 242), NEW);
+    }
+}
+
+#[test]
+fn what_is_ignored_prolongs_nothing() {
+    for mut judge in judges() {
+        state(&mut judge, Out, &tcp((1, 2), (5, 80), ACK), 0);
+        state(&mut judge, In, &tcp((2, 1), (80, 5), SYN | ACK), 299);
+        assert_eq!(state(&mut judge, Out, &tcp((1, 2), (5, 80), ACK), 300), NEW);
+    }
+}
+
+#[test]
+fn icmp_of_the_other_family_and_other_codes() {
+    let v6 = |protocol| {
+        out(
+            0x86dd,
+            &ipv6((1, 2), protocol, &wire::icmp(8, 0, [0; 4], b"")),
+        )
+    };
+    for mut judge in judges() {
+        assert_eq!(
+            state(
+                &mut judge,
+                Out,
+                &frame((1, 2), 58, &[128, 0, 0, 0, 0, 0, 0, 0]),
+                0
+            ),
+            INVALID
+        );
+        assert_eq!(state(&mut judge, Out, &v6(1), 0), INVALID);
+        assert_eq!(
+            state(&mut judge, Out, &v6(59), 0),
+            INVALID,
+            "no next header"
+        );
+        state(&mut judge, Out, &icmp((1, 2), 8, 1), 0);
+        let other = frame((2, 1), 1, &wire::icmp(0, 1, [0, 1, 0, 0], b""));
+        assert_eq!(state(&mut judge, In, &other, 0), INVALID, "another code");
+    }
+}
+
+#[test]
+fn a_dropped_syn_that_reopens_ends_the_connection_in_libvirt() {
+    // Rule 9 drops every SYN, rule 1 tells what is established.
+    let flags = nwfilter_ctl::model::TcpFlags { mask: 18, flags: 2 };
+    let rules = [
+        rule(9, Action::Drop, Direction::Out, Tcp)
+            .with(Attr::Flags, Datum::TcpFlags(flags))
+            .with(Attr::State, Datum::States(CtStates::all()))
+            .with(Attr::DstPortStart, 80),
+        rule(1, Action::Return, Direction::InOut, All)
+            .with(Attr::State, Datum::States(CtStates::ESTABLISHED)),
+    ];
+    for semantics in BOTH {
+        let mut judge = Judge::new(&rules, semantics);
+        let mut verdict = |direction, frame: &[u8]| by_rule(&judge.decide(direction, frame, 0));
+        let there = |flags| tcp((1, 2), (5, 80), flags);
+        let back = |flags| tcp((2, 1), (80, 5), flags);
+        assert_eq!(verdict(Out, &there(ACK)), None);
+        assert_eq!(verdict(In, &back(FIN | ACK)), Some(1));
+        assert_eq!(verdict(Out, &there(FIN | ACK)), Some(1));
+        assert_eq!(verdict(In, &back(ACK)), Some(1));
+        assert_eq!(verdict(Out, &there(SYN)), Some(9));
+        let known = verdict(In, &back(ACK)) == Some(1);
+        assert_eq!(known, semantics == Semantics::Strict);
+    }
+}
+
+#[test]
 fn errors_are_related_to_what_they_quote() {
     let about =
         |kind, from, to, quoted: &[u8]| frame((from, to), 1, &wire::icmp(kind, 0, [0; 4], quoted));
@@ -346,10 +428,18 @@ fn errors_are_related_to_what_they_quote() {
             RELATED
         );
         assert_eq!(
-            state(&mut judge, In, &about(3, 9, 1, &quoted[..27]), 0),
+            state(&mut judge, In, &about(3, 9, 1, &quoted[..24]), 0),
+            RELATED,
+            "ports are enough"
+        );
+        assert_eq!(
+            state(&mut judge, In, &about(3, 9, 1, &quoted[..23]), 0),
             INVALID,
             "too short"
         );
+        let mut padded = about(3, 9, 1, &quoted[..23]);
+        padded.extend(&quoted[23..]);
+        assert_eq!(state(&mut judge, In, &padded, 0), INVALID, "only padding");
         assert_eq!(
             state(&mut judge, In, &about(3, 9, 3, &quoted), 0),
             INVALID,
@@ -369,6 +459,11 @@ fn errors_are_related_to_what_they_quote() {
         state(&mut judge, Out, &icmp((1, 2), 8, 7), 0);
         let echo = ipv4((1, 2), 1, &wire::icmp(8, 0, [0, 7, 0, 0], b""));
         assert_eq!(state(&mut judge, In, &about(11, 9, 1, &echo), 0), RELATED);
+        assert_eq!(
+            state(&mut judge, In, &about(11, 9, 1, &echo[..27]), 0),
+            INVALID,
+            "the id is at the end"
+        );
         let other = ipv4((1, 2), 1, &wire::icmp(8, 0, [0, 8, 0, 0], b""));
         assert_eq!(state(&mut judge, In, &about(11, 9, 1, &other), 0), INVALID);
         let later = wire::Ipv4 {
@@ -434,21 +529,28 @@ fn later_fragments_belong_to_the_flow_of_the_first() {
         ..wire::Ipv4::default()
     };
     let first = out(0x0800, &ip.packet(&wire::udp(5, 80, &[0; 16])));
-    let later = out(
-        0x0800,
-        &wire::Ipv4 {
+    let later = |offset| {
+        let ip = wire::Ipv4 {
             more: false,
-            offset: 3,
-            ..ip
-        }
-        .packet(b"x"),
-    );
+            offset,
+            ..ip.clone()
+        };
+        out(0x0800, &ip.packet(b"x"))
+    };
+    let (later, overlaps) = (later(3), later(2));
     for mut judge in judges() {
         assert_eq!(judge.decide(Out, &later, 0).cause, Cause::Missing);
         assert_eq!(state(&mut judge, Out, &first, 0), NEW);
         assert_eq!(state(&mut judge, Out, &later, 0), NEW);
         assert_eq!(state(&mut judge, In, &udp((2, 1), (80, 5)), 0), ESTABLISHED);
+        assert_eq!(state(&mut judge, Out, &later, 0), NEW, "as the first one");
+        assert_eq!(state(&mut judge, Out, &first, 0), ESTABLISHED);
         assert_eq!(state(&mut judge, Out, &later, 0), ESTABLISHED);
+        assert_eq!(
+            judge.decide(Out, &overlaps, 0).cause,
+            Cause::Missing,
+            "over the first one"
+        );
     }
 }
 
@@ -509,13 +611,18 @@ fn a_dhcp_request_opens_the_way_for_its_answer() {
         "for another"
     );
 
-    let mut judge = Judge::new(&rules, Semantics::Strict);
-    judge.decide(In, &request, 0);
+    // Even where such requests come in.
+    let open = rule(3, Action::Accept, Direction::In, Protocol::Udp).with(Attr::DstPortStart, 67);
+    let [first, last] = rules.clone();
+    let mut judge = Judge::new(&[open, first, last], Semantics::Strict);
+    assert_eq!(verdict(&mut judge, In, &request, 0), Some(3));
     assert_eq!(
         verdict(&mut judge, In, &answer(everybody), 0),
         Some(2),
         "asked by another"
     );
+    assert_eq!(verdict(&mut judge, Out, &request, 0), Some(1));
+    assert_eq!(verdict(&mut judge, In, &answer(everybody), 0), Some(1));
 
     let mut judge = Judge::new(&rules, Semantics::Libvirt);
     verdict(&mut judge, Out, &request, 0);

@@ -1,7 +1,11 @@
 //! Fail closed: short and broken headers, extension headers, fragments.
 
-use nwfilter_ctl::model::Protocol::{
-    AhIpv6, All, AllIpv6, Arp, Icmp, Ip, Ipv6, Mac, None as NoElement, Stp, Tcp, Udp, UdpIpv6, Vlan,
+use nwfilter_ctl::model::{
+    CtStates,
+    Protocol::{
+        AhIpv6, All, AllIpv6, Arp, Icmp, Ip, Ipv6, Mac, None as NoElement, Stp, Tcp, Udp, UdpIpv6,
+        Vlan,
+    },
 };
 
 use super::*;
@@ -90,10 +94,8 @@ fn ipv4_headers() {
             dropping(Ip).with(Attr::Dscp, 0),
             dropping(All).with(Attr::DstIpFrom, "10.0.0.1"),
             dropping(All).with(Attr::Dscp, 0),
-            rule(1, Action::Drop, Direction::Out, All).with(
-                Attr::State,
-                Datum::States(nwfilter_ctl::model::CtStates::NEW),
-            ),
+            rule(1, Action::Drop, Direction::Out, All)
+                .with(Attr::State, Datum::States(CtStates::NEW)),
         ] {
             is_missing(semantics, &rule, &broken);
         }
@@ -178,7 +180,6 @@ fn transport_headers() {
         .iter()
         .map(|frame| [&frame[..], &[0; 40]].concat())
         .collect();
-    let new = Datum::States(nwfilter_ctl::model::CtStates::NEW);
     for semantics in BOTH {
         for frames in [&udp, &padded] {
             let ip = || dropping(Ip).with(Attr::IpProtocol, 17);
@@ -188,11 +189,14 @@ fn transport_headers() {
                 &dropping(Udp).with(Attr::DstPortStart, 1),
                 frames,
             );
-            is_missing(
-                semantics,
-                &dropping(Udp).with(Attr::State, new.clone()),
-                frames,
-            );
+            // To connection tracking they are INVALID.
+            for frame in frames {
+                for (states, rule) in [(CtStates::NEW, None), (CtStates::INVALID, Some(1))] {
+                    let drops = dropping(Udp).with(Attr::State, Datum::States(states));
+                    let decision = decide(&[drops], semantics, FrameDirection::Out, frame);
+                    assert_eq!(by_rule(&decision), rule);
+                }
+            }
         }
         is_missing(semantics, &dropping(Tcp).with(Attr::SrcPortStart, 1), &tcp);
         let flags = nwfilter_ctl::model::TcpFlags { mask: 1, flags: 1 };
@@ -209,7 +213,7 @@ fn transport_headers() {
         let accept = rule(1, Action::Accept, Direction::Out, Udp);
         assert_eq!(
             decide(&[accept], semantics, FrameDirection::Out, &udp[0]).cause,
-            Cause::Missing
+            Cause::EndOfLayer
         );
     }
 }
@@ -401,6 +405,25 @@ fn ah_fragments_are_lost_on_libvirt() {
     };
     assert_eq!(drops(Semantics::Strict), Some(1));
     assert_eq!(drops(Semantics::Libvirt), None);
+
+    // Unless the first one is known.
+    let extensions = vec![wire::Extension::Fragment {
+        offset: 0,
+        more: true,
+        id: 1,
+    }];
+    let first = wire::Ipv6 { extensions, ..ip }.packet(&[0; 24]);
+    let rules = [
+        rule(1, Action::Return, Direction::InOut, AhIpv6),
+        dropping(AllIpv6),
+    ];
+    for semantics in BOTH {
+        let mut judge = Judge::new(&rules, semantics);
+        for frame in [&out(0x86dd, &first), &frame] {
+            let decision = judge.decide(FrameDirection::Out, frame, 0);
+            assert_eq!(by_rule(&decision), Some(1));
+        }
+    }
 }
 
 #[test]
