@@ -42,12 +42,20 @@ pub mod names {
     pub const MEMBERS: &str = "MEMBERS";
     /// [`crate::Count`] by [`crate::Source`].
     pub const COUNTS: &str = "COUNTS";
+    /// [`crate::Answers`] by port number; only the program writes it.
+    pub const ANSWERS: &str = "ANSWERS";
     /// Per-CPU working memory.
     pub const SCRATCH: &str = "SCRATCH";
     /// The classifier for frames that enter the VM.
     pub const PROGRAM_IN: &str = "nwfilter_in";
     /// The classifier for frames that leave the VM.
     pub const PROGRAM_OUT: &str = "nwfilter_out";
+    /// The programs that answer rejected frames, by [`super::FrameDirection`].
+    pub const ANSWERERS: &str = "ANSWERERS";
+    /// Answers rejected frames that would have entered the VM.
+    pub const PROGRAM_ANSWER_IN: &str = "nwfilter_answer_in";
+    /// Answers rejected frames that the VM has sent.
+    pub const PROGRAM_ANSWER_OUT: &str = "nwfilter_answer_out";
     /// Removes dead connections and fragments; to be run with `BPF_PROG_TEST_RUN` on any frame, every
     /// few seconds and after a flush. Is attached nowhere.
     pub const PROGRAM_SWEEP: &str = "nwfilter_sweep";
@@ -67,6 +75,9 @@ pub const MAX_SLOT_RUN: usize = 8;
 pub const MAX_CONNECTIONS: usize = 1 << 19;
 /// Packets that are under way in fragments, of all ports together.
 pub const MAX_FRAGMENTS: usize = 1 << 16;
+/// `skb->mark` of an answer on its way to the port's other hook, which takes it off. Together with
+/// what an answer looks like, see [`crate::is_answer`].
+pub const ANSWER_MARK: u32 = u32::from_le_bytes(*b"NWFa");
 /// Bytes of the ring buffer for events.
 pub const EVENTS_BYTES: usize = 1 << 20;
 /// Bytes of a frame that an event carries.
@@ -85,10 +96,13 @@ pub enum Global {
     LostEvents = 2,
     /// [`ABI_VERSION`] of what is loaded.
     AbiVersion = 3,
+    /// Answers to rejected frames that a port sends per second, plus 1; 0 for
+    /// [`crate::DEFAULT_ANSWERS`].
+    AnswerRate = 4,
 }
 
 /// Number of global words.
-pub const GLOBAL_COUNT: usize = 4;
+pub const GLOBAL_COUNT: usize = 5;
 
 /// A value of a port for nodes to compare with: matches when `field & mask == value`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -6,6 +6,7 @@
 extern crate std;
 
 mod abi;
+mod answer;
 mod class;
 mod ct;
 mod engine;
@@ -20,10 +21,11 @@ mod parse;
 mod work;
 
 pub use abi::{
-    ABI_VERSION, Counter, DropEvent, EVENTS_BYTES, FAULT_COUNTERS, Fault, GLOBAL_COUNT, Global,
-    MAX_CONNECTIONS, MAX_COUNTERS, MAX_FRAGMENTS, MAX_IMAGES, MAX_PORTS, MAX_SLOT_RUN, PortRecord,
-    SLOTS, SNAPSHOT_LEN, Slot, names,
+    ABI_VERSION, ANSWER_MARK, Counter, DropEvent, EVENTS_BYTES, FAULT_COUNTERS, Fault,
+    GLOBAL_COUNT, Global, MAX_CONNECTIONS, MAX_COUNTERS, MAX_FRAGMENTS, MAX_IMAGES, MAX_PORTS,
+    MAX_SLOT_RUN, PortRecord, SLOTS, SNAPSHOT_LEN, Slot, names,
 };
+pub use answer::{Answer, Answers, DEFAULT_ANSWERS, answer, is_answer};
 pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 #[cfg(any(test, feature = "user"))]
 pub use ct::MemoryTables;

@@ -2,6 +2,7 @@
 //! values through it, so that what the engine keeps here does not multiply its work.
 
 use crate::{
+    answer::{AnswerBytes, NO_ANSWER},
     class::Class,
     ct::{Key, Pending},
     field::{CtState, FIELD_WORDS, Field, Fields, word},
@@ -28,6 +29,8 @@ pub struct Work {
     pub(crate) source: Source,
     /// The limits that have looked at the frame.
     pub(crate) looked: Looked,
+    /// The answer to a rejected frame.
+    pub(crate) answer: AnswerBytes,
 }
 
 impl Work {
@@ -41,6 +44,7 @@ impl Work {
             member: Member::new(),
             source: Member::new().counted_by(),
             looked: Looked::new(),
+            answer: NO_ANSWER,
         }
     }
 
@@ -64,6 +68,12 @@ impl Work {
     #[inline(always)]
     pub(crate) fn begins(&self) -> bool {
         self.pending.begins()
+    }
+
+    /// The bytes of [`crate::answer`].
+    #[inline(always)]
+    pub const fn answer(&self) -> *const u8 {
+        self.answer.as_ptr().cast()
     }
 
     /// What a connection limit said of the frame that was decided last: whether its source was above.

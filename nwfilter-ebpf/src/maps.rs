@@ -123,6 +123,12 @@ pub(crate) fn count(index: u32, packet: &SkBuff<'_>) {
     }
 }
 
+/// A global word.
+#[inline(always)]
+pub(crate) fn global(which: Global) -> u64 {
+    GLOBALS.get(which as u32).map_or(0, |word| *word)
+}
+
 /// Whether somebody reads events.
 #[inline(always)]
 pub(crate) fn events_wanted() -> bool {

@@ -87,7 +87,7 @@ fn run(
         let config = Config {
             cases: 10,
             failure_persistence: None,
-            max_shrink_iters: 300,
+            max_shrink_iters: 20_000,
             ..Config::default()
         };
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);

@@ -28,6 +28,7 @@ use crate::{fragment::Fragment, limit::Limits};
 pub use entry::{
     DEFAULT_QUOTA, Entry, TRACKING_COUNTERS, Tracking, TrackingCounter, sweep_verdict,
 };
+pub(crate) use icmp::is_icmp_query;
 pub use key::{Key, Key4};
 #[cfg(any(test, feature = "user"))]
 pub use memory::MemoryTables;

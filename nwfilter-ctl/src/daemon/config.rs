@@ -26,6 +26,8 @@ pub struct Config {
     pub semantics: Semantics,
     /// How connections are tracked.
     pub connections: Connections,
+    /// Answers to rejected frames that a port sends per second; `None` for the default, 0 for none.
+    pub answers_per_second: Option<u32>,
 }
 
 /// How connections are tracked: the table `connections` of the configuration file. Timeouts are in
@@ -98,6 +100,7 @@ impl Default for Config {
             pin_dir: Self::PIN_DIR.into(),
             semantics: Semantics::default(),
             connections: Connections::default(),
+            answers_per_second: None,
         }
     }
 }
@@ -112,6 +115,7 @@ struct File {
     pin_dir: Option<PathBuf>,
     semantics: Option<SemanticsName>,
     connections: Option<Connections>,
+    answers_per_second: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -182,6 +186,7 @@ impl Config {
                 Some(SemanticsName::Libvirt) => Semantics::Libvirt,
             },
             connections: file.connections.unwrap_or(default.connections),
+            answers_per_second: file.answers_per_second,
         })
     }
 
@@ -201,6 +206,9 @@ mod tests {
         assert_eq!(config.pin_dir, Path::new("/sys/fs/bpf/x"));
         assert_eq!(config.semantics, Semantics::Libvirt);
         assert_eq!(config.socket, Path::new(Config::SOCKET));
+        assert_eq!(config.answers_per_second, None);
+        let config = Config::parse("answers-per-second = 0").unwrap();
+        assert_eq!(config.answers_per_second, Some(0));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
 

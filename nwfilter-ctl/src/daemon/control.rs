@@ -97,6 +97,7 @@ impl Control {
             attach: AttachMode::Auto,
             quota: config.connections.per_port,
             timeouts: config.connections.timeouts(),
+            answers: config.answers_per_second,
         })?;
         let mut control = Self {
             config,

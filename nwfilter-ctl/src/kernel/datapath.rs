@@ -13,11 +13,11 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, RingBuf},
+    maps::{MapData, ProgramArray, RingBuf},
 };
 use nwfilter_common::{
-    ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_COUNTERS, MAX_IMAGES,
-    MAX_PORTS, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
+    ABI_VERSION, Answers, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_COUNTERS,
+    MAX_IMAGES, MAX_PORTS, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
@@ -40,6 +40,9 @@ pub struct Options {
     pub quota: u32,
     /// How long connections live; 0 for what Linux does.
     pub timeouts: Timeouts,
+    /// Answers to rejected frames that a port sends per second; `None` for
+    /// [`nwfilter_common::DEFAULT_ANSWERS`].
+    pub answers: Option<u32>,
 }
 
 /// A change of one port.
@@ -85,6 +88,8 @@ impl PortState {
 /// The loaded datapath.
 pub struct Datapath {
     ebpf: Ebpf,
+    /// Without pins, the kernel empties it when nobody holds it.
+    _answerers: ProgramArray<MapData>,
     tables: Tables,
     connections: Connections,
     options: Options,
@@ -118,10 +123,13 @@ impl Datapath {
         let mut ebpf = object::load(maps.as_deref())?;
         let mut tables = Tables::new(&mut ebpf)?;
         tables.set_global(Global::AbiVersion, u64::from(ABI_VERSION))?;
+        let rate = options.answers.map_or(0, |rate| u64::from(rate) + 1);
+        tables.set_global(Global::AnswerRate, rate)?;
         let mut connections = Connections::new(&mut ebpf)?;
         connections.set_timeouts(&options.timeouts)?;
         let generation = tables.global(Global::Generation)?;
         let mut datapath = Self {
+            _answerers: object::set_answerers(&mut ebpf)?,
             ebpf,
             tables,
             connections,
@@ -555,6 +563,15 @@ impl Datapath {
     /// An unknown port, or a map that cannot be read.
     pub fn connections(&self, port: &str) -> Result<Vec<Connection>, KernelError> {
         self.connections.of_port(self.known(port)?.number)
+    }
+
+    /// How many rejected frames of a port were answered, and how many were not.
+    ///
+    /// # Errors
+    ///
+    /// An unknown port, or a map that cannot be read.
+    pub fn answers(&self, port: &str) -> Result<Answers, KernelError> {
+        self.tables.answers(self.known(port)?.number)
     }
 
     /// What connection tracking has counted for a port, by [`nwfilter_common::TrackingCounter`].

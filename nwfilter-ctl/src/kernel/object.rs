@@ -3,16 +3,17 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel, maps::MapError,
+    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
+    maps::{MapData, MapError, ProgramArray},
     programs::SchedClassifier,
 };
 use nwfilter_common::{FrameDirection, names};
 
-use super::KernelError;
+use super::{KernelError, tables};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 17] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -28,6 +29,17 @@ const MAPS: [&str; 15] = [
     names::TRACKING,
     names::MEMBERS,
     names::COUNTS,
+    names::ANSWERS,
+    names::ANSWERERS,
+];
+
+/// All programs.
+const PROGRAMS: [&str; 5] = [
+    names::PROGRAM_IN,
+    names::PROGRAM_OUT,
+    names::PROGRAM_SWEEP,
+    names::PROGRAM_ANSWER_IN,
+    names::PROGRAM_ANSWER_OUT,
 ];
 
 /// Result of running a program on a frame with `BPF_PROG_TEST_RUN`.
@@ -59,7 +71,7 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         }
         error => KernelError::Load(Box::new(error)),
     })?;
-    for name in [names::PROGRAM_IN, names::PROGRAM_OUT, names::PROGRAM_SWEEP] {
+    for name in PROGRAMS {
         let program = program(&mut ebpf, name)?;
         program
             .load()
@@ -83,6 +95,23 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         }
     }
     Ok(ebpf)
+}
+
+/// Tells the programs which ones answer. The map must live as long as they are to do that.
+pub(super) fn set_answerers(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, KernelError> {
+    let mut answerers: ProgramArray<MapData> = tables::take(ebpf, names::ANSWERERS)?;
+    for (direction, name) in [
+        (FrameDirection::In, names::PROGRAM_ANSWER_IN),
+        (FrameDirection::Out, names::PROGRAM_ANSWER_OUT),
+    ] {
+        let fd = program(ebpf, name)?
+            .fd()
+            .map_err(|source| KernelError::program(name, source))?;
+        answerers
+            .set(direction as u32, fd, 0)
+            .map_err(KernelError::map(names::ANSWERERS, "write"))?;
+    }
+    Ok(answerers)
 }
 
 /// Name of the program for a direction.

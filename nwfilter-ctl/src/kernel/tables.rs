@@ -7,7 +7,8 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError},
 };
 use nwfilter_common::{
-    Counter, Global, MAX_COUNTERS, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH, names,
+    Answers, Counter, Global, MAX_COUNTERS, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH,
+    names,
 };
 
 use super::KernelError;
@@ -27,6 +28,7 @@ pub(super) struct Tables {
     images: Inner,
     pages: Inner,
     counters: Array<MapData, Counter>,
+    answers: Array<MapData, Answers>,
 }
 
 /// Takes a map out of the object.
@@ -47,6 +49,7 @@ impl Tables {
             images: take(ebpf, names::IMAGES)?,
             pages: take(ebpf, names::PAGES)?,
             counters: take(ebpf, names::COUNTERS)?,
+            answers: take(ebpf, names::ANSWERS)?,
         })
     }
 
@@ -135,6 +138,11 @@ impl Tables {
     pub(super) fn counter(&self, index: u32) -> Result<Counter, KernelError> {
         let failed = KernelError::map(names::COUNTERS, "read");
         self.counters.get(&index, 0).map_err(failed)
+    }
+
+    pub(super) fn answers(&self, port: u32) -> Result<Answers, KernelError> {
+        let failed = KernelError::map(names::ANSWERS, "read");
+        self.answers.get(&port, 0).map_err(failed)
     }
 
     /// Zeroes a run of counters.

@@ -82,11 +82,11 @@ fn a_run_of_slots_is_no_longer_than_a_node_can_compare() {
 
 #[test]
 fn what_the_datapath_has_not_is_named() {
-    let rules = instances("<rule action='drop' direction='in'><tcp connlimit-above='3'/></rule>");
+    let rules = instances("<rule action='drop' direction='in'><tcp ipset='x' ipsetflags='src'/></rule>");
     let error = compile(&rules, Semantics::Strict).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "rule 0 of filter main (line 1): `connlimit-above` is not supported"
+        "rule 0 of filter main (line 1): `ipset` is not supported"
     );
 }
 
