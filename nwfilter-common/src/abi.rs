@@ -50,6 +50,8 @@ pub mod names {
     pub const PROGRAM_IN: &str = "nwfilter_in";
     /// The classifier for frames that leave the VM.
     pub const PROGRAM_OUT: &str = "nwfilter_out";
+    /// Tries of [`crate::SetKey`]s by [`crate::SetName`]; 1 for an element, 0 for an exception.
+    pub const SETS: &str = "SETS";
     /// The programs that answer rejected frames, by [`super::FrameDirection`].
     pub const ANSWERERS: &str = "ANSWERERS";
     /// Answers rejected frames that would have entered the VM.

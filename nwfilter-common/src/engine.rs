@@ -14,6 +14,7 @@ use crate::{
     option,
     packet::Packet,
     parse::parse,
+    set::{self, SET_NAME_WORDS},
     work::{Work, recall},
 };
 
@@ -273,6 +274,13 @@ fn check<T: Tables + ?Sized>(
             let most = at(page, address + 1);
             let above = limit::look(tables, hook, work, head >> 16, most);
             (above, address + 2)
+        }
+        kind::SET => {
+            for i in 0..SET_NAME_WORDS {
+                work.set_name.0[i] = at(page, address + 1 + i);
+            }
+            let contained = set::contains(tables, work, head >> 16);
+            (contained, address + 1 + SET_NAME_WORDS)
         }
         _ => return None,
     };

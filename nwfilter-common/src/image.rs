@@ -172,6 +172,9 @@ pub mod kind {
     /// [`crate::Field::CtState`]: `[head, most, yes, no]`, yes if the source is above. Has an effect,
     /// so only behind all other tests of its rule, and only in the inet layer.
     pub const LIMIT: u32 = 7;
+    /// The frame is in a set; the argument is [`crate::set_argument`], the field the first one of an
+    /// address: `[head, 8 words of the set's name, yes, no]`. Only in the inet layer.
+    pub const SET: u32 = 8;
 
     /// Largest L of a search.
     pub const MAX_LEVELS: u32 = 4;

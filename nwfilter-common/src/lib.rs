@@ -18,6 +18,7 @@ mod mac;
 mod option;
 mod packet;
 mod parse;
+mod set;
 mod work;
 
 pub use abi::{
@@ -46,4 +47,5 @@ pub use limit::{Count, Limits, MAX_LOOKED, Member, Source};
 pub use mac::{MacAddr, ParseMacError};
 pub use packet::{Packet, Tag};
 pub use parse::{BRIDGE_GROUP_ADDRESS, Headers, MAX_EXTENSION_HEADERS, parse};
+pub use set::{MAX_SET_ELEMENTS, MAX_SETS, SET_NAME_WORDS, SetKey, SetName, Sets, set_argument};
 pub use work::Work;

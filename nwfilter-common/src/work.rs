@@ -9,6 +9,7 @@ use crate::{
     fragment::Fragment,
     image::{TableLayer, flag},
     limit::{Looked, Member, Source},
+    set::{SET_NAME_WORDS, SetKey, SetName},
 };
 
 /// Memory for one frame at a time; what an earlier frame left in it does not matter.
@@ -29,6 +30,10 @@ pub struct Work {
     pub(crate) source: Source,
     /// The limits that have looked at the frame.
     pub(crate) looked: Looked,
+    /// The set that is looked into.
+    pub(crate) set_name: SetName,
+    /// What is looked for there.
+    pub(crate) set_key: SetKey,
     /// The answer to a rejected frame.
     pub(crate) answer: AnswerBytes,
 }
@@ -44,6 +49,14 @@ impl Work {
             member: Member::new(),
             source: Member::new().counted_by(),
             looked: Looked::new(),
+            set_name: SetName([0; SET_NAME_WORDS]),
+            set_key: SetKey {
+                prefix: 0,
+                form: 0,
+                protocol: 0,
+                port: [0; 2],
+                address: [0; 16],
+            },
             answer: NO_ANSWER,
         }
     }

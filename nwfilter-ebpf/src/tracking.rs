@@ -4,13 +4,14 @@ use core::cell::Cell;
 
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{Array, HashMap},
+    btf_maps::{Array, HashMap, HashOfMaps, LpmTrie, lpm_trie::Key as TrieKey},
     helpers::bpf_ktime_get_coarse_ns,
     macros::btf_map,
 };
 use nwfilter_common::{
     Added, Count, Entry, Fragment, Key, Key4, Limits, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS,
-    Member, Source, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds,
+    MAX_SETS, Member, SetKey, SetName, Sets, Source, Tables, Timeouts, Tracking, TrackingCounter,
+    nanoseconds,
 };
 
 use crate::maps::add;
@@ -32,6 +33,10 @@ static TRACKING: Array<Tracking, MAX_PORTS> = Array::new();
 pub(crate) static MEMBERS: HashMap<Member, u64, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static COUNTS: HashMap<Source, Count, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+
+#[btf_map]
+static SETS: HashOfMaps<SetName, LpmTrie<[u8; SetKey::DATA], u32, 1>, MAX_SETS, ON_DEMAND> =
+    HashOfMaps::new();
 
 const EXISTS: i32 = -17;
 
@@ -106,6 +111,19 @@ impl Tables for Maps {
     #[inline(always)]
     fn uncount(&self, port: u32, counter: TrackingCounter) {
         change(port, counter, u64::MAX);
+    }
+}
+
+impl Sets for Maps {
+    #[inline(always)]
+    fn in_set(&self, set: &SetName, key: &SetKey) -> bool {
+        // SAFETY: a set's key is laid out as that of a trie, a length and then bytes; values are one
+        // word, and elements that are removed at the same time stay readable while a program runs.
+        let element = unsafe {
+            let key = &*core::ptr::from_ref(key).cast::<TrieKey<[u8; SetKey::DATA]>>();
+            SETS.get_value(set, key)
+        };
+        element.is_some_and(|element| *element != 0)
     }
 }
 

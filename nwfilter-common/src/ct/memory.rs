@@ -14,6 +14,8 @@ use crate::{
     abi::PortRecord,
     fragment::Fragment,
     limit::{Count, Limits, Member, Source},
+    set::{self, SetKey, SetName, Sets},
+    work::Work,
 };
 
 /// Connections, fragments and their settings, with a clock that stands still unless it is moved.
@@ -30,7 +32,11 @@ pub struct MemoryTables {
     counters: RefCell<HashMap<u32, Tracking>>,
     members: RefCell<HashMap<Member, u64>>,
     counts: RefCell<HashMap<Source, Count>>,
+    sets: RefCell<HashMap<SetName, Elements>>,
 }
+
+/// The elements of a set, and whether they are exceptions.
+type Elements = HashMap<SetKey, bool>;
 
 impl MemoryTables {
     /// Empty tables.
@@ -71,6 +77,19 @@ impl MemoryTables {
         self.fragments
             .borrow_mut()
             .retain(|_, fragment| !fragment.is_dead(record.since, now, timeout));
+    }
+
+    /// Makes or replaces a set of these elements, each with whether it is an exception.
+    pub fn set(&self, name: SetName, elements: impl IntoIterator<Item = (SetKey, bool)>) {
+        let elements = elements.into_iter().collect();
+        self.sets.borrow_mut().insert(name, elements);
+    }
+
+    /// Whether the frame that was decided last is in a set; `argument` is a node's.
+    pub fn contains(&self, work: &Work, name: &SetName, argument: u32) -> bool {
+        let mut work = *work;
+        work.set_name = *name;
+        set::contains(self, &mut work, argument)
     }
 
     /// Removes only members of limits whose connections are gone.
@@ -153,6 +172,25 @@ impl Tables for MemoryTables {
 
     fn uncount(&self, port: u32, counter: TrackingCounter) {
         self.add(port, counter, u64::MAX);
+    }
+}
+
+impl Sets for MemoryTables {
+    fn in_set(&self, set: &SetName, key: &SetKey) -> bool {
+        let sets = self.sets.borrow();
+        let Some(elements) = sets.get(set) else {
+            return false;
+        };
+        let host = key.prefix - SetKey::BEFORE_ADDRESS;
+        let prefixes = (0..=host).rev().map(|length| {
+            let mut shorter = *key;
+            shorter.prefix = SetKey::BEFORE_ADDRESS + length;
+            let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+            shorter.address = (u128::from_be_bytes(key.address) & mask).to_be_bytes();
+            shorter
+        });
+        let mut found = prefixes.filter_map(|key| elements.get(&key));
+        found.next().is_some_and(|exception| !exception)
     }
 }
 

@@ -23,7 +23,7 @@ mod track;
 
 use core::{cell::Cell, ops::Deref};
 
-use crate::{fragment::Fragment, limit::Limits};
+use crate::{fragment::Fragment, limit::Limits, set::Sets};
 
 pub use entry::{
     DEFAULT_QUOTA, Entry, TRACKING_COUNTERS, Tracking, TrackingCounter, sweep_verdict,
@@ -48,7 +48,7 @@ pub enum Added {
 }
 
 /// Where connections, fragments and their settings live.
-pub trait Tables: Limits {
+pub trait Tables: Limits + Sets {
     /// A connection in the table.
     type Connection: Deref<Target = Cell<Entry>>;
     /// A fragment in the table.

@@ -34,6 +34,10 @@ pub(super) fn condition(condition: &Condition, slots: &[Slot]) -> String {
             let no = if *wanted { "" } else { "no " };
             format!("{no}TCP option {}", test.option_kind())
         }
+        Condition::Set(test, wanted) => {
+            let not = if *wanted { "" } else { "not " };
+            format!("{not}in set {} by {}", test.name, test.directions())
+        }
         Condition::Limit(test, above) => {
             let more = if *above { "more than" } else { "at most" };
             format!("{more} {} connections (limit {})", test.most, test.number)

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use nwfilter_common::{Field, LeafVerdict};
 
-use super::rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SlotTest};
+use super::rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SetTest, SlotTest};
 
 /// Where a test leads.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -33,6 +33,8 @@ pub(super) enum Node {
     Bit(BitTest, Target, Target),
     /// By a connection limit: above, not above.
     Limit(LimitTest, Target, Target),
+    /// By an address set: in it, not in it.
+    Set(SetTest, Target, Target),
 }
 
 /// The nodes of all diagrams of an image; a node comes after those it refers to.
@@ -49,6 +51,7 @@ enum Subject {
     Slots(SlotTest),
     Bit(BitTest),
     Limit(LimitTest),
+    Set(SetTest),
 }
 
 impl Condition {
@@ -58,6 +61,7 @@ impl Condition {
             Self::Slots(test, _) => Subject::Slots(*test),
             Self::Bit(test, _) => Subject::Bit(*test),
             Self::Limit(test, _) => Subject::Limit(*test),
+            Self::Set(test, _) => Subject::Set(*test),
         }
     }
 }
@@ -352,7 +356,9 @@ impl States<'_, '_> {
                     };
                     let wanted = match self.rule(pending).conditions[i] {
                         Condition::Slots(_, negated) => !negated,
-                        Condition::Bit(_, wanted) | Condition::Limit(_, wanted) => wanted,
+                        Condition::Bit(_, wanted)
+                        | Condition::Limit(_, wanted)
+                        | Condition::Set(_, wanted) => wanted,
                         Condition::In(..) => return None,
                     };
                     (hit == wanted).then_some(Pending {
@@ -373,6 +379,7 @@ impl States<'_, '_> {
             Subject::Slots(test) => Node::Slots(test, yes, no),
             Subject::Bit(test) => Node::Bit(test, yes, no),
             Subject::Limit(test) => Node::Limit(test, yes, no),
+            Subject::Set(test) => Node::Set(test, yes, no),
         };
         Some(self.parts.diagram.add(node))
     }

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use nwfilter_common::{
     ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_LOOKED, MAX_STEPS,
     NODES, NodeRef, PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH,
-    WORD_LIMITS, WORD_MAGIC, WORD_TRACKED, flag, head, kind, root_word, tracked_classes,
+    WORD_LIMITS, WORD_MAGIC, WORD_TRACKED, flag, head, kind, root_word, set_argument,
+    tracked_classes,
 };
 
 use super::{
@@ -195,6 +196,12 @@ impl Words {
             Node::Bit(test, yes, no) => {
                 let head = head(kind::BIT, test.field.index(), u32::from(test.bit));
                 self.push(&[head, target(*yes, refs).0, target(*no, refs).0], 2)
+            }
+            Node::Set(test, yes, no) => {
+                let argument = set_argument(test.dimensions.into(), test.destinations.into());
+                let head = head(kind::SET, test.field.index(), argument);
+                let [yes, no] = [yes, no].map(|next| target(*next, refs).0);
+                self.push(&[&[head], &test.name.0[..], &[yes, no]].concat(), 2)
             }
             Node::Limit(test, yes, no) => {
                 self.limits = self.limits.max(u32::from(test.number) + 1);

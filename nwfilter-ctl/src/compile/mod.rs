@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
 pub use self::{
-    rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SlotTest},
+    rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SetTest, SlotTest},
     set::ValueSet,
     trace::{Considered, Ending, Known, Seen, trace},
 };

@@ -104,6 +104,10 @@ impl Display for Condition {
                 let not = if *wanted { "" } else { "no " };
                 write!(f, "{not}TCP option {}", test.option_kind())
             }
+            Self::Set(test, wanted) => {
+                let not = if *wanted { "" } else { "not " };
+                write!(f, "{not}in set {} by {}", test.name, test.directions())
+            }
             Self::Limit(LimitTest { number, most }, above) => {
                 let more = if *above { "more than" } else { "at most" };
                 write!(f, "{more} {most} connections (limit {number})")

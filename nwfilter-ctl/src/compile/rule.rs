@@ -1,7 +1,7 @@
 //! Flat rules: what a layer's filters come down to for one direction. A list is walked from the
 //! start; the first rule whose conditions all hold decides.
 
-use nwfilter_common::{Field, LeafVerdict};
+use nwfilter_common::{Field, LeafVerdict, SetName};
 
 use super::set::ValueSet;
 
@@ -37,6 +37,32 @@ pub enum Condition {
     /// The source has more connections than this, or not. Looking has an effect, so it is tested
     /// last.
     Limit(LimitTest, bool),
+    /// The frame is in an address set, or not.
+    Set(SetTest, bool),
+}
+
+/// A look into an address set.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SetTest {
+    /// The first field of the source address, which stands for the IP version.
+    pub field: Field,
+    /// Its name.
+    pub name: SetName,
+    /// Dimensions that are compared.
+    pub dimensions: u8,
+    /// A bit for each that is compared with the destination.
+    pub destinations: u8,
+}
+
+impl SetTest {
+    /// `src` or `dst` for each dimension.
+    pub fn directions(self) -> String {
+        let names = (0..self.dimensions).map(|i| match self.destinations >> i & 1 {
+            0 => "src",
+            _ => "dst",
+        });
+        names.collect::<Vec<_>>().join(",")
+    }
 }
 
 /// A connection limit. Each rule of a list has its own, however many flat rules it comes down to.

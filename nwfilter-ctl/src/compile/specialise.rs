@@ -5,7 +5,7 @@ use nwfilter_common::{Class, Field, Knowledge, LeafVerdict, TableLayer};
 
 use super::{
     Entry,
-    rule::{Condition, FlatRule, Outcome},
+    rule::{Condition, FlatRule, Outcome, SetTest},
     set::ValueSet,
 };
 use crate::model::Semantics;
@@ -66,6 +66,19 @@ pub(super) fn specialise(
                 _ => (condition.field(), None),
             };
             possible &= !overlooks(class, condition, layer, semantics);
+            // A set may be of addresses with ports.
+            if let Condition::Set(
+                SetTest {
+                    dimensions: 2.., ..
+                },
+                _,
+            ) = condition
+                && knowledge(class, Field::SrcPort, layer, semantics) == Knowledge::Missing
+                && knowledge(class, field, layer, semantics) != Knowledge::Absent
+            {
+                unknown = true;
+                continue;
+            }
             match knowledge(class, field, layer, semantics) {
                 Knowledge::Present => match condition {
                     Condition::In(_, set) if set.is_full(field.max_value()) => {}

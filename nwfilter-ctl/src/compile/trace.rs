@@ -2,7 +2,8 @@
 //! nothing: that is the engine's work, with tables made of the same lists.
 
 use nwfilter_common::{
-    Class, Field, Knowledge, LeafVerdict, MAX_SLOT_RUN, SLOTS, Slot, TableLayer, Work,
+    Class, Field, Knowledge, LeafVerdict, MAX_SLOT_RUN, MemoryTables, SLOTS, Slot, TableLayer,
+    Work, set_argument,
 };
 
 use super::{
@@ -17,6 +18,8 @@ use crate::model::Semantics;
 pub struct Seen<'a> {
     /// What the parser made of it.
     pub class: Class,
+    /// The address sets.
+    pub tables: &'a MemoryTables,
     /// What the engine made of it.
     pub work: &'a Work,
     /// The addresses of its port.
@@ -69,6 +72,11 @@ impl Seen<'_> {
                 let was_above = self.work.limit(u32::from(test.number));
                 Some(was_above == Some(*above))
             }
+            (Known::Value(_), Condition::Set(test, wanted)) => {
+                let argument = set_argument(test.dimensions.into(), test.destinations.into());
+                let contained = self.tables.contains(self.work, &test.name, argument);
+                Some(contained == *wanted)
+            }
             (Known::Ignored, _) => Some(true),
             (Known::Absent, _) => Some(false),
             (Known::Missing, _) => None,
@@ -100,6 +108,7 @@ impl Condition {
             Self::Slots(test, _) => test.field,
             Self::Bit(test, _) => test.field,
             Self::Limit(..) => Field::CtState,
+            Self::Set(test, _) => test.field,
         }
     }
 }

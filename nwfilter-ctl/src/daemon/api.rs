@@ -8,6 +8,8 @@
 //! < {"version":1,"error":{"kind":"in-use","message":"filter `web` is used by the binding of vm2"}}
 //! ```
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -63,6 +65,45 @@ pub enum Call {
         /// Its device.
         port: String,
     },
+    /// Make an address set: [`SetInfo`].
+    SetCreate {
+        /// Its name.
+        name: String,
+        /// Its elements, as people write them.
+        #[serde(default)]
+        elements: Vec<String>,
+    },
+    /// Make or replace address sets: a list of [`SetInfo`].
+    SetImport {
+        /// Their elements by name.
+        sets: BTreeMap<String, Vec<String>>,
+    },
+    /// Remove an address set.
+    SetDestroy {
+        /// Its name.
+        name: String,
+    },
+    /// Add elements to a set, all at the same instant: [`SetInfo`].
+    SetAdd {
+        /// Its name.
+        name: String,
+        /// The elements.
+        elements: Vec<String>,
+    },
+    /// Remove elements from a set, all at the same instant: [`SetInfo`].
+    SetDel {
+        /// Its name.
+        name: String,
+        /// The elements.
+        elements: Vec<String>,
+    },
+    /// All address sets: a list of [`SetInfo`].
+    SetList,
+    /// The elements of a set: a list of strings.
+    SetShow {
+        /// Its name.
+        name: String,
+    },
     /// Desired against observed: [`Status`].
     Status,
     /// Drops as they happen: after the answer, a line of [`Dropped`] for each, until the caller
@@ -83,6 +124,11 @@ impl Call {
                 | Self::Undefine { .. }
                 | Self::BindingCreate { .. }
                 | Self::BindingDelete { .. }
+                | Self::SetCreate { .. }
+                | Self::SetImport { .. }
+                | Self::SetDestroy { .. }
+                | Self::SetAdd { .. }
+                | Self::SetDel { .. }
         )
     }
 
@@ -191,6 +237,15 @@ pub struct FilterInfo {
     /// Why its file cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// An address set.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SetInfo {
+    /// Its name.
+    pub name: String,
+    /// Number of its elements.
+    pub elements: usize,
 }
 
 /// What has become of a binding.

@@ -190,6 +190,11 @@ impl Config {
         })
     }
 
+    /// Where address sets are.
+    pub(super) fn sets_dir(&self) -> PathBuf {
+        self.filter_dir.join("sets")
+    }
+
     /// Where bindings are.
     pub(super) fn bindings_dir(&self) -> PathBuf {
         self.state_dir.join("bindings")

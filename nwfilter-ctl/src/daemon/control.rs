@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 
 use tracing::{debug, error, info, warn};
 
-use super::{Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters};
+use super::{
+    Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters,
+    set_files::SetFiles,
+};
 use crate::{
+    address_set::AddressSet,
     kernel::{self, AttachMode, Bind, Change, Datapath, KernelError, Options},
     model::{Binding, Semantics},
     prepare::{Prepared, prepare},
@@ -81,6 +85,8 @@ pub(super) struct Control {
     pub(super) filters: Filters,
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
+    pub(super) sets: BTreeMap<String, AddressSet>,
+    pub(super) set_files: SetFiles,
 }
 
 impl Control {
@@ -100,6 +106,8 @@ impl Control {
             answers: config.answers_per_second,
         })?;
         let mut control = Self {
+            sets: BTreeMap::new(),
+            set_files: SetFiles::new(config.sets_dir()),
             config,
             datapath,
             filters,
@@ -109,6 +117,7 @@ impl Control {
                 .map(|(port, binding)| (port, Bound::new(binding)))
                 .collect(),
         };
+        control.load_sets()?;
         control.prepare_all();
         control.release_unwanted();
         let ports: Vec<String> = control.bindings.keys().cloned().collect();

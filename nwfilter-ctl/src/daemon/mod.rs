@@ -18,6 +18,8 @@ mod filters;
 mod links;
 mod monitor;
 mod server;
+mod set_calls;
+mod set_files;
 mod view;
 
 use std::fs;
@@ -135,6 +137,13 @@ impl Control {
             Call::BindingList => json!(self.binding_list()),
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
             Call::Show { port } => json!(self.show(&port)?),
+            Call::SetCreate { name, elements } => json!(self.create_set(&name, &elements)?),
+            Call::SetImport { sets } => json!(self.import_sets(&sets)?),
+            Call::SetDestroy { name } => json!(self.destroy_set(&name)?),
+            Call::SetAdd { name, elements } => json!(self.add_to_set(&name, &elements)?),
+            Call::SetDel { name, elements } => json!(self.remove_from_set(&name, &elements)?),
+            Call::SetList => json!(self.list_sets()),
+            Call::SetShow { name } => json!(self.show_set(&name)?),
             Call::Status => json!(self.status()?),
             Call::Monitor { .. } => {
                 let message = "`monitor` is no call with one answer";

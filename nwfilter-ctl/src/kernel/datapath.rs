@@ -17,14 +17,16 @@ use aya::{
 };
 use nwfilter_common::{
     ABI_VERSION, Answers, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_COUNTERS,
-    MAX_IMAGES, MAX_PORTS, PortRecord, SLOTS, Slot, Timeouts, Tracking, names,
+    MAX_IMAGES, MAX_PORTS, PortRecord, SLOTS, SetKey, SetName, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
     AttachMode, DropEvents, KernelError, Run,
     attach::{self, Attachment},
     connections::{self, Connection, Connections},
-    object, sys,
+    object,
+    sets::Sets,
+    sys,
     tables::{self, Tables},
 };
 use crate::compile::Image;
@@ -91,6 +93,7 @@ pub struct Datapath {
     /// Without pins, the kernel empties it when nobody holds it.
     _answerers: ProgramArray<MapData>,
     tables: Tables,
+    sets: Sets,
     connections: Connections,
     options: Options,
     ports: BTreeMap<String, PortState>,
@@ -128,7 +131,9 @@ impl Datapath {
         let mut connections = Connections::new(&mut ebpf)?;
         connections.set_timeouts(&options.timeouts)?;
         let generation = tables.global(Global::Generation)?;
+        let sets = Sets::new(&mut ebpf)?;
         let mut datapath = Self {
+            sets,
             _answerers: object::set_answerers(&mut ebpf)?,
             ebpf,
             tables,
@@ -563,6 +568,43 @@ impl Datapath {
     /// An unknown port, or a map that cannot be read.
     pub fn connections(&self, port: &str) -> Result<Vec<Connection>, KernelError> {
         self.connections.of_port(self.known(port)?.number)
+    }
+
+    /// Makes or replaces an address set, for all ports at the same instant. Each element comes with whether
+    /// it is an exception.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many sets or elements.
+    pub fn replace_set(
+        &mut self,
+        name: SetName,
+        elements: impl IntoIterator<Item = (SetKey, bool)>,
+    ) -> Result<(), KernelError> {
+        self.sets.replace(name, elements)
+    }
+
+    /// Adds an element to a set, with whether it is an exception, or removes one (`None`).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such set, or no such element to remove.
+    pub fn change_set(
+        &mut self,
+        name: SetName,
+        key: &SetKey,
+        exception: Option<bool>,
+    ) -> Result<(), KernelError> {
+        self.sets.change(name, key, exception)
+    }
+
+    /// Removes all address sets but these.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn retain_sets(&mut self, wanted: &BTreeSet<SetName>) -> Result<(), KernelError> {
+        self.sets.retain(wanted)
     }
 
     /// How many rejected frames of a port were answered, and how many were not.

@@ -15,6 +15,7 @@ mod datapath;
 mod error;
 mod events;
 mod object;
+mod sets;
 mod sys;
 mod tables;
 

@@ -13,7 +13,7 @@ use super::{KernelError, tables};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 17] = [
+const MAPS: [&str; 18] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -31,6 +31,7 @@ const MAPS: [&str; 17] = [
     names::COUNTS,
     names::ANSWERS,
     names::ANSWERERS,
+    names::SETS,
 ];
 
 /// All programs.

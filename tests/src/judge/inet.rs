@@ -303,6 +303,20 @@ impl Walk<'_> {
                 .destination
                 .map(|destination| (*source, *destination))
         });
+        // A set may be of addresses with ports.
+        if directions.len() > 1 && self.packet.transport == Field::Unknown {
+            let known = addresses.test(test.negated, |_| true);
+            return Some(if known == Truth::False && addresses == Field::Absent {
+                Truth::False
+            } else {
+                Truth::Unknown
+            });
+        }
+        let icmp = self.packet.icmp();
+        let icmp = icmp
+            .value()
+            .map(|(kind, code)| u16::from_be_bytes([*kind, *code]));
+        let ports = self.packet.ports().value().copied();
         Some(addresses.test(test.negated, |(source, destination)| {
             test.values.iter().any(|value| match value {
                 Datum::Text(name) => self.sets.contains(&Lookup {
@@ -310,7 +324,8 @@ impl Walk<'_> {
                     directions: &directions,
                     source: *source,
                     destination: *destination,
-                    ports: self.packet.ports().value().copied(),
+                    ports: ports.or(icmp.map(|port| (port, port))),
+                    protocol: self.packet.protocol.value().copied(),
                 }),
                 _ => false,
             })

@@ -39,10 +39,14 @@ impl Engine {
         let mut work = Box::new(Work::new());
         // A field that the parser did not write must not be read: make it a wild value.
         work.fields = [0xdead_beef_dead_beef; FIELD_WORDS];
+        let tables = MemoryTables::new();
+        for (name, elements) in super::sets::sets() {
+            tables.set(name, elements);
+        }
         Ok(Self {
             compiled,
             record,
-            tables: MemoryTables::new(),
+            tables,
             work,
         })
     }

@@ -1,6 +1,6 @@
 //! The engine in userspace, one frame after the other, and the list of rules it went by.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use nwfilter_common::{
     Class, CtState, Fault, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord, TableLayer,
@@ -40,6 +40,8 @@ pub(super) struct Sight {
     /// For a later fragment that of the first one, if it is known.
     pub(super) class: Class,
     pub(super) work: Box<Work>,
+    /// With the address sets.
+    pub(super) tables: Rc<MemoryTables>,
     /// If the tables asked for it.
     pub(super) connection: Option<CtState>,
 }
@@ -59,7 +61,7 @@ pub(super) struct Judge<'a> {
     loaded: &'a Loaded,
     times: bool,
     record: PortRecord,
-    tables: MemoryTables,
+    tables: Rc<MemoryTables>,
     work: Box<Work>,
 }
 
@@ -70,7 +72,7 @@ impl<'a> Judge<'a> {
             loaded,
             times,
             record: loaded.prepared.record(),
-            tables: MemoryTables::new(),
+            tables: Rc::new(MemoryTables::new()),
             work: Box::default(),
         }
     }
@@ -87,7 +89,7 @@ impl<'a> Judge<'a> {
             port: 0,
             record: &self.record,
         };
-        let verdict = decide(data, &hook, image.pages(), &self.tables, &mut self.work);
+        let verdict = decide(data, &hook, image.pages(), &*self.tables, &mut self.work);
         let by = match verdict.fault {
             Fault::None => By::Entry(verdict.layer, verdict.entry()),
             fault => By::Fault(fault),
@@ -110,6 +112,7 @@ impl<'a> Judge<'a> {
             seen: Some(Sight {
                 class: class.unwrap_or(headers.class),
                 work: self.work.clone(),
+                tables: Rc::clone(&self.tables),
                 connection: self.work.connection(),
             }),
             layers: self.layers(direction, by),
@@ -143,6 +146,7 @@ impl<'a> Judge<'a> {
             };
             let seen = Seen {
                 class,
+                tables: &self.tables,
                 work: &self.work,
                 slots: &self.record.slots,
                 layer,

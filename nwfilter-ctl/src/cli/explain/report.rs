@@ -170,6 +170,7 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
                 let _ = writeln!(text, "  {} layer", place::layer_title(reached.layer));
                 let seen = Seen {
                     class: reached.class,
+                    tables: &sight.tables,
                     work: &sight.work,
                     slots,
                     layer: reached.layer,
@@ -203,6 +204,7 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
         let slots = &self.loaded.prepared.record().slots;
         let seen = Seen {
             class: sight.class,
+            tables: &sight.tables,
             work: &sight.work,
             slots,
             layer: TableLayer::Inet,
@@ -270,6 +272,8 @@ fn instead(test: &Condition, seen: &Seen<'_>) -> String {
             Condition::Bit(_, true) => "it has none".into(),
             Condition::Bit(_, false) => "it has one".into(),
             Condition::Limit(_, true) => "it has not".into(),
+            Condition::Set(_, true) => "it is not".into(),
+            Condition::Set(_, false) => "it is".into(),
             Condition::Limit(_, false) => "it has more".into(),
         },
         _ => "such frames have none".into(),

@@ -2,16 +2,16 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use nwfilter_common::{BRIDGE_GROUP_ADDRESS, Field, MacAddr, ethertype, ip_protocol};
+use nwfilter_common::{BRIDGE_GROUP_ADDRESS, Field, MacAddr, SetName, ethertype, ip_protocol};
 
 use crate::{
     compile::{
         CompileError,
-        rule::{BitTest, Condition, SlotTest},
+        rule::{BitTest, Condition, SetTest, SlotTest},
         set::ValueSet,
         slots::{Full, SlotTable},
     },
-    model::{Attr, Datum, Protocol, Semantics},
+    model::{Attr, Datum, Protocol, Semantics, SetDirection},
     resolve::{Instance, Test},
 };
 
@@ -304,14 +304,45 @@ impl Builder<'_> {
                 self.icmp(Some(set(test)), self.get(Attr::Code).map(set));
             }
             Attr::Flags => self.tcp_flags(test),
-            Attr::IpSet => {
+            Attr::IpSet => self.set(test)?,
+            // States and limits are the matrix's, options come last; the rest belongs to another attribute or tests nothing.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// `ipset` with `ipsetflags`; without flags it is ignored.
+    fn set(&mut self, test: &Test) -> Result<(), Stop> {
+        let flags = self
+            .get(Attr::IpSetFlags)
+            .and_then(|flags| flags.values.first());
+        let Some(Datum::SetDirections(directions)) = flags else {
+            return Ok(());
+        };
+        let swapped = self.orientation == Orientation::Swapped;
+        let bits = directions.iter().enumerate().map(|(i, direction)| {
+            let destination = (*direction == SetDirection::Dst) != swapped;
+            u8::from(destination) << i
+        });
+        let v4 = self.instance.protocol.family() == Some(crate::model::Family::V4);
+        let flags = SetTest {
+            field: if v4 { Field::Ip4Src } else { Field::Ip6SrcHigh },
+            name: SetName::default(),
+            dimensions: directions.len() as u8,
+            destinations: bits.fold(0, |all, bit| all | bit),
+        };
+        // More than one only if negated, and then it must be in none.
+        for value in &test.values {
+            let Datum::Text(name) = value else { continue };
+            let Some(name) = SetName::new(name) else {
                 return Err(Stop::Error(CompileError::Unsupported {
                     origin: self.instance.origin.clone(),
                     what: test.attr,
                 }));
+            };
+            for alternative in &mut self.alternatives {
+                alternative.push(Condition::Set(SetTest { name, ..flags }, !test.negated));
             }
-            // States and limits are the matrix's, options come last; the rest belongs to another attribute or tests nothing.
-            _ => {}
         }
         Ok(())
     }

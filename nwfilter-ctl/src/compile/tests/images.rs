@@ -81,12 +81,17 @@ fn a_run_of_slots_is_no_longer_than_a_node_can_compare() {
 }
 
 #[test]
-fn what_the_datapath_has_not_is_named() {
-    let rules = instances("<rule action='drop' direction='in'><tcp ipset='x' ipsetflags='src'/></rule>");
-    let error = compile(&rules, Semantics::Strict).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "rule 0 of filter main (line 1): `ipset` is not supported"
+fn a_filter_with_more_limits_than_a_frame_may_meet_is_refused() {
+    let filter = |count| {
+        let rule = "<rule action='drop' direction='in'><tcp connlimit-above='3'/></rule>";
+        instances(&rule.repeat(count))
+    };
+    let most = nwfilter_common::MAX_LOOKED;
+    assert!(compile(&filter(most), Semantics::Strict).is_ok());
+    let error = compile(&filter(most + 1), Semantics::Strict).unwrap_err();
+    assert!(
+        matches!(error, CompileError::TooManyLimits { .. }),
+        "{error}"
     );
 }
 

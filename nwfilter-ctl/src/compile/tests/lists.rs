@@ -164,3 +164,21 @@ fn a_broken_list_of_tcp_options_leaves_doubt() {
         ]
     );
 }
+
+#[test]
+fn limits_and_sets_stand_in_the_list() {
+    let compiled = compiled(
+        "<rule action='drop' direction='inout'><all ipset='x' ipsetflags='src,dst'/></rule>\
+         <rule action='drop' direction='out'><tcp match='no' connlimit-above='3'/></rule>",
+    );
+    let rules = &compiled.lists[&(FrameDirection::Out, TableLayer::Inet)];
+    let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "drop if EtherType 0x0800 and in set x by dst,src",
+            "drop if EtherType 0x0800 and protocol 6 and at most 3 connections (limit 0)",
+            "accept",
+        ]
+    );
+}
