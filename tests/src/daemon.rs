@@ -68,6 +68,11 @@ impl Site {
         self.directory.join("socket")
     }
 
+    /// The configuration file; the daemon's defaults count as long as it is not there.
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.join("nwfilter.toml")
+    }
+
     /// The file of a port's binding.
     pub fn binding(&self, port: &str) -> PathBuf {
         self.state().join("bindings").join(format!("{port}.xml"))
@@ -89,6 +94,9 @@ impl Site {
             .arg(self.state())
             .arg("--pin-dir")
             .arg(&self.pins);
+        if self.configuration().exists() {
+            command.arg("--config").arg(self.configuration());
+        }
         Ok(command)
     }
 

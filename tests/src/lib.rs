@@ -5,6 +5,7 @@ pub mod bind;
 pub mod daemon;
 pub mod frame;
 pub mod generate;
+pub mod guest;
 pub mod judge;
 pub mod judges;
 pub mod need;

@@ -1,7 +1,10 @@
 //! What a test needs of the machine, and what happens where it is missing: the test is skipped and
 //! says so, except under CI, where it fails.
 
-use std::{env, fmt, path::Path};
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::net::NetNs;
 
@@ -14,6 +17,8 @@ pub enum Need {
     Program(&'static str),
     /// A file or directory.
     File(&'static str),
+    /// A file, by its path in the repository, that a command of the repository makes.
+    Made(&'static str, &'static str),
 }
 
 impl Need {
@@ -24,6 +29,7 @@ impl Need {
             Self::Program(name) => env::var_os("PATH")
                 .is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(name).is_file())),
             Self::File(path) => Path::new(path).exists(),
+            Self::Made(path, _) => in_repository(path).exists(),
         }
     }
 }
@@ -34,8 +40,15 @@ impl fmt::Display for Need {
             Self::NetworkNamespace => f.write_str("the right to make network namespaces (root)"),
             Self::Program(name) => write!(f, "the program `{name}`"),
             Self::File(path) => write!(f, "`{path}`"),
+            Self::Made(path, by) => write!(f, "`{path}`, which `{by}` makes"),
         }
     }
+}
+
+/// A path in the repository of these tests.
+pub fn in_repository(path: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().unwrap_or(tests).join(path)
 }
 
 /// Whether the test that asks can run. If not, it says on stderr what is missing and returns.

@@ -1,5 +1,5 @@
-//! `cargo xtask test`: every test of the default members; those of `tests/` use the real kernel, or
-//! with `--kernels` others.
+//! `cargo xtask test`: the tests of the kernel inside other kernels, then every test of the default
+//! members, whose tests of the kernel use the one that runs.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,6 +16,8 @@ use crate::setup::{self, Group};
 const LONG: &str = "NWFILTER_TEST_LONG";
 /// What else of this process' environment reaches the tests in other kernels.
 const HANDED_ON: [&str; 3] = ["PROPTEST_CASES", "RUST_BACKTRACE", "RUST_TEST_THREADS"];
+/// Other kernels in which all is tested: the oldest that will do, and a newer one.
+const KERNELS: [Series; 2] = [Series::new(6, 1), Series::new(6, 12)];
 
 #[derive(Args, Default)]
 pub(crate) struct Options {
@@ -31,7 +33,7 @@ pub(crate) struct Options {
         conflicts_with = "arguments"
     )]
     kernels: Vec<Series>,
-    /// Only that the program loads, is attached and filters frames in these kernels, as `ci` does.
+    /// Only that the program loads, is attached and filters frames in these kernels.
     #[arg(long, requires = "kernels")]
     smoke: bool,
     /// Options and filters of `cargo test`.
@@ -54,14 +56,42 @@ pub(crate) fn test(options: &Options) -> Result<ExitCode> {
     setup::setup(&[Group::Build, Group::Run, Group::Test])?;
     // Tests start the workspace's programs, and `cargo test` builds only those of their own package.
     exec::run(&mut exec::cargo("build"))?;
+    let kernels = kernels()?;
+    let everything = options.arguments.is_empty() && options.program_arguments.is_empty();
+    let in_kernels = match &kernels {
+        Some(kernels) if everything => kernels.test(&environment(options, Scope::Whole)?)?,
+        _ => ExitCode::SUCCESS,
+    };
     let mut tests = exec::cargo("test");
     if options.long {
         tests.env(LONG, "1");
     }
     tests.arg("--no-fail-fast").args(&options.arguments);
     tests.arg("--").args(&options.program_arguments);
-    exec::replace(&mut tests)?;
-    Ok(ExitCode::SUCCESS)
+    if in_kernels == ExitCode::SUCCESS {
+        exec::replace(&mut tests)?;
+    }
+    // What has failed is far above by then.
+    let status = exec::run(&mut tests);
+    eprintln!("tests failed in other kernels, see above");
+    status.map(|()| in_kernels)
+}
+
+/// The kernels in which all is tested, and the virtual machine that tests boot. Where they cannot be
+/// had they are left out, but not under CI.
+fn kernels() -> Result<Option<Kernels>> {
+    let made = Kernels::get(&KERNELS).and_then(|kernels| {
+        kernels.make_vm()?;
+        Ok(kernels)
+    });
+    match made {
+        Ok(kernels) => Ok(Some(kernels)),
+        Err(error) if env::var_os("CI").is_none() => {
+            eprintln!("skipped: tests in other kernels and with a virtual machine: {error:#}");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// What the test programs get in other kernels.

@@ -4,6 +4,7 @@
 pub mod binding;
 pub mod check;
 pub mod compile;
+pub mod connections;
 pub mod daemon;
 pub mod detach;
 pub mod doctor;
@@ -98,6 +99,8 @@ pub enum Command {
     BindingDumpxml(binding::BindingDumpxmlArgs),
     /// See [`port::show`].
     Show(port::ShowArgs),
+    /// See [`connections::flush`].
+    Flush(connections::FlushArgs),
     /// See [`port::monitor`].
     Monitor(port::MonitorArgs),
     /// See [`port::status`].
@@ -251,6 +254,7 @@ impl Cli {
             Command::BindingList(_) => binding::list(global, out),
             Command::BindingDumpxml(args) => binding::dumpxml(args, global, out),
             Command::Show(args) => port::show(args, global, out),
+            Command::Flush(args) => connections::flush(args, global, out),
             Command::Monitor(args) => port::monitor(args, global, out),
             Command::Status(_) => port::status(global, out),
             Command::Set(args) => set::run(args, global, out),

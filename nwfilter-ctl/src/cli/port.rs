@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{CliError, Global, Outcome, binding, client, table};
+use super::{CliError, Global, Outcome, binding, client, connections, table};
 use crate::daemon::api::{Call, Dropped, PortInfo, Status};
 
 /// Show the rules of a port with what they have counted
@@ -18,6 +18,10 @@ pub struct ShowArgs {
     /// Show the kernel's tables too
     #[arg(long)]
     pub raw: bool,
+
+    /// Show the connections that the port's rules know of, and nothing else
+    #[arg(long, conflicts_with = "raw")]
+    pub connections: bool,
 }
 
 /// Print dropped frames as they are dropped
@@ -39,6 +43,9 @@ pub struct StatusArgs {}
 /// What the daemon says.
 pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
     let port = args.port.clone();
+    if args.connections {
+        return connections::show(port, global, out);
+    }
     let mut info: PortInfo = client::call(global, &Call::Show { port })?;
     if !args.raw {
         info.raw = None;

@@ -104,6 +104,16 @@ pub enum Call {
         /// Its name.
         name: String,
     },
+    /// The connections of a port: [`ConnectionList`].
+    Connections {
+        /// Its device.
+        port: String,
+    },
+    /// Forget the connections of a port.
+    Flush {
+        /// Its device.
+        port: String,
+    },
     /// Desired against observed: [`Status`].
     Status,
     /// Drops as they happen: after the answer, a line of [`Dropped`] for each, until the caller
@@ -129,6 +139,7 @@ impl Call {
                 | Self::SetDestroy { .. }
                 | Self::SetAdd { .. }
                 | Self::SetDel { .. }
+                | Self::Flush { .. }
         )
     }
 
@@ -340,6 +351,62 @@ pub struct PortInfo {
     pub rules: Vec<RuleCounter>,
     /// The tables as the kernel has them; none if it is not filtered.
     pub raw: Option<RawPort>,
+}
+
+/// The connections of a port.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ConnectionList {
+    /// What was counted; none if the port is not filtered.
+    pub tracking: Option<TrackingInfo>,
+    /// The connections.
+    pub connections: Vec<ConnectionInfo>,
+}
+
+/// What connection tracking has counted for a port. See [`nwfilter_common::TrackingCounter`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TrackingInfo {
+    /// Most connections at a time.
+    pub quota: u32,
+    /// Connections stored now, expired ones included that are yet to be removed.
+    pub entries: u64,
+    /// Connections stored ever.
+    pub created: u64,
+    /// Connections not stored because of the quota.
+    pub over_quota: u64,
+    /// Connections not stored because the table of all ports was full.
+    pub table_full: u64,
+    /// Frames of no connection that could not begin one either.
+    pub invalid: u64,
+    /// Connections removed after they had expired.
+    pub expired: u64,
+    /// Unanswered connections removed to make room.
+    pub evicted: u64,
+}
+
+/// A connection.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ConnectionInfo {
+    /// `tcp`, `udp` and the like, or a number.
+    pub protocol: String,
+    /// Where its first frame went, `in` or `out`, as the VM sees it.
+    pub direction: String,
+    /// The side that began it.
+    pub source: End,
+    /// The other side.
+    pub destination: End,
+    /// State of TCP; of other protocols `answered` or `unanswered`.
+    pub state: String,
+    /// Seconds until it expires if nothing more is sent.
+    pub expires: u64,
+}
+
+/// One side of a connection.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct End {
+    /// IP address.
+    pub address: String,
+    /// Port, if the protocol has ports.
+    pub port: Option<u16>,
 }
 
 /// A port as the kernel's tables have it.

@@ -1,12 +1,13 @@
 //! Everything that the daemon reacts to, as one stream.
 
-use std::io;
+use std::{io, time::Duration};
 
 use nwfilter_common::DropEvent;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
+    time::{Interval, MissedTickBehavior, interval},
 };
 use tracing::error;
 
@@ -21,6 +22,9 @@ use crate::kernel::DropEvents;
 const BACKLOG: usize = 16;
 /// Drop events that are handled before anything else gets a turn.
 const BATCH: usize = 256;
+/// How often dead connections are removed. They count no more long before; this is for their memory,
+/// and for room when a port comes close to its quota.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// Something happened.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub(super) enum Event {
     Request(Request),
     /// Network devices have changed.
     Links(LinkChanges),
+    /// Dead connections are to be removed.
+    Sweep,
     /// Frames were dropped.
     Drops(Vec<DropEvent>),
 }
@@ -45,6 +51,7 @@ pub(super) struct Events {
     links: Links,
     requests: mpsc::Receiver<Request>,
     drops: Option<AsyncFd<DropEvents>>,
+    sweep: Interval,
 }
 
 impl Events {
@@ -52,6 +59,8 @@ impl Events {
     pub(super) fn new() -> Result<(Self, mpsc::Sender<Request>), DaemonError> {
         let listen = |kind| signal(kind).map_err(DaemonError::Runtime);
         let (sender, requests) = mpsc::channel(BACKLOG);
+        let mut sweep = interval(SWEEP);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let events = Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
@@ -59,6 +68,7 @@ impl Events {
             links: Links::open().map_err(DaemonError::Links)?,
             requests,
             drops: None,
+            sweep,
         };
         Ok((events, sender))
     }
@@ -90,6 +100,7 @@ impl Events {
                         return Event::Links(LinkChanges { overrun: true, ..LinkChanges::default() });
                     }
                 },
+                _ = self.sweep.tick() => return Event::Sweep,
                 Some(request) = self.requests.recv() => return Event::Request(request),
                 drops = next_drops(&mut self.drops) => {
                     if !drops.is_empty() {

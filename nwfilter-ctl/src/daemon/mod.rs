@@ -8,6 +8,7 @@ pub mod api;
 mod binding_calls;
 mod bindings;
 mod config;
+mod connections;
 mod control;
 mod devices;
 mod error;
@@ -75,6 +76,11 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 return Ok(());
             }
             Event::Reload => control.reload(),
+            Event::Sweep => {
+                if let Err(error) = control.datapath.sweep() {
+                    error!("cannot remove dead connections: {}", chain(&error));
+                }
+            }
             Event::Links(changes) => control.links_changed(&changes),
             Event::Request(Request { call, answer }) => {
                 let result = match call {
@@ -144,6 +150,8 @@ impl Control {
             Call::SetDel { name, elements } => json!(self.remove_from_set(&name, &elements)?),
             Call::SetList => json!(self.list_sets()),
             Call::SetShow { name } => json!(self.show_set(&name)?),
+            Call::Connections { port } => json!(self.connections(&port)?),
+            Call::Flush { port } => json!(self.flush(&port)?),
             Call::Status => json!(self.status()?),
             Call::Monitor { .. } => {
                 let message = "`monitor` is no call with one answer";

@@ -616,6 +616,11 @@ impl Datapath {
         self.tables.answers(self.known(port)?.number)
     }
 
+    /// The clock of connections and fragments, in nanoseconds.
+    pub fn now(&self) -> u64 {
+        connections::now()
+    }
+
     /// What connection tracking has counted for a port, by [`nwfilter_common::TrackingCounter`].
     ///
     /// # Errors

@@ -117,6 +117,19 @@ impl NetNs {
         Ok(())
     }
 
+    /// A tap, up, for a program to take that knows its name, as QEMU does; it stays without one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn tap(&self, name: &str) -> Result<()> {
+        self.ip(&format!(
+            "tuntap add dev {name} mode tap\n\
+             link set dev {name} up"
+        ))?;
+        Ok(())
+    }
+
     /// Gives `link` an address, as `10.0.0.1/24`.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ impl Guest<'_> {
     /// If QEMU does not start.
     pub(crate) fn run(&self) -> Result<Transcript> {
         let mut qemu = self.command();
+        qemu.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = qemu
             .spawn()
             .with_context(|| format!("{qemu:?} does not start"))?;
@@ -81,7 +82,8 @@ impl Guest<'_> {
         lines[lines.len().saturating_sub(LAST_MESSAGES)..].join("\n")
     }
 
-    fn command(&self) -> Command {
+    /// QEMU with what the guest reports on its standard output.
+    pub(crate) fn command(&self) -> Command {
         let mut qemu = Command::new(self.qemu);
         qemu.args([
             "-nodefaults",
@@ -101,9 +103,7 @@ impl Guest<'_> {
             "file,id=messages,path={}",
             option_value(self.messages)
         ))
-        .args(["-serial", "chardev:messages", "-serial", "chardev:report"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .args(["-serial", "chardev:messages", "-serial", "chardev:report"]);
         if let Some(libraries) = self.libraries() {
             qemu.env("LD_LIBRARY_PATH", libraries);
         }

@@ -1,5 +1,5 @@
-//! A guest's first and only root directory: busybox as its shell, a few modules of the kernel, the
-//! test programs, and the script that runs them.
+//! A guest's first and only root directory: busybox as its shell, a few modules of the kernel, and the
+//! script that is its first program. What a guest is for is not decided here.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,45 +9,48 @@ use anyhow::{Context as _, Result};
 
 use super::cpio::Archive;
 use super::modules;
-use super::programs::{Programs, Scope, suites};
 use super::transcript::MARK;
 use crate::exec;
 
 /// The device to which the script writes; the kernel's messages go to another.
-const REPORT: &str = "/dev/ttyS1";
+pub(crate) const REPORT: &str = "/dev/ttyS1";
 
-/// What the script runs, and what it gives to every test program.
-pub(crate) struct Environment {
-    pub(crate) scope: Scope,
-    /// Variables and their values.
-    pub(crate) variables: Vec<(String, String)>,
-    /// Arguments after those of the suite.
-    pub(crate) arguments: Vec<String>,
-}
-
-/// Makes the archive for an unpacked kernel.
+/// Begins an archive for an unpacked kernel, with modules and all they need; returns the script's
+/// first lines, too, which make the kernel ready.
 ///
 /// # Errors
-/// If the kernel lacks what the tests need, or a file cannot be read.
-pub(crate) fn make(
+/// If the kernel lacks a module, or a file cannot be read.
+pub(crate) fn begin(
     kernel: &Path,
     busybox: &Path,
-    programs: &Programs,
-    environment: &Environment,
-) -> Result<Vec<u8>> {
+    wanted: &[&str],
+) -> Result<(Archive, Vec<String>)> {
     let mut archive = Archive::default();
-    for directory in ["/dev", "/proc", "/run", "/sys", "/tmp"] {
+    for directory in ["/bin", "/dev", "/proc", "/run", "/sys", "/tmp"] {
         archive.directory(directory)?;
     }
     archive.program("/busybox", &read(busybox)?)?;
-    let modules = pack_modules(kernel, busybox, &mut archive)?;
-    programs.pack(&mut archive, &kernel.with_file_name("stripped"))?;
-    archive.program("/init", script(&modules, environment).as_bytes())?;
+    let modules = pack_modules(kernel, busybox, wanted, &mut archive)?;
+    Ok((archive, script(&modules)))
+}
+
+/// Adds the script and ends the archive.
+///
+/// # Errors
+/// If there is a script already.
+pub(crate) fn finish(mut archive: Archive, script: &[String]) -> Result<Vec<u8>> {
+    let script = script.join("\n") + "\n";
+    archive.program("/init", script.as_bytes())?;
     archive.finish()
 }
 
-/// Adds the modules that the tests need; returns their paths in the order of loading.
-fn pack_modules(kernel: &Path, busybox: &Path, archive: &mut Archive) -> Result<Vec<String>> {
+/// Adds modules; returns their paths in the order of loading.
+fn pack_modules(
+    kernel: &Path,
+    busybox: &Path,
+    wanted: &[&str],
+    archive: &mut Archive,
+) -> Result<Vec<String>> {
     let release = release(kernel)?;
     let directory = kernel.join("lib/modules").join(&release);
     if !directory.join("modules.dep").exists() {
@@ -65,7 +68,7 @@ fn pack_modules(kernel: &Path, busybox: &Path, archive: &mut Archive) -> Result<
     });
     let (dependencies, builtin) = (dependencies?, builtin?);
     let mut paths = Vec::new();
-    for file in modules::order(&modules::WANTED, &dependencies, &builtin)? {
+    for file in modules::order(wanted, &dependencies, &builtin)? {
         let path = format!("/lib/modules/{file}");
         archive.file(&path, &read(&directory.join(file))?)?;
         paths.push(path);
@@ -105,22 +108,19 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// The script. It reports what it cannot do and goes on to the end in any case: a guest that does
-/// not switch itself off is one that hangs.
-fn script(modules: &[String], environment: &Environment) -> String {
+/// The script's first lines, after which everything goes to [`REPORT`]. What it cannot do it reports,
+/// and goes on: a guest that does not switch itself off is one that hangs.
+fn script(modules: &[String]) -> Vec<String> {
     let mut lines = vec![
         "#!/busybox sh".to_owned(),
         format!("say() {{ echo \"{MARK} $*\"; }}"),
         "must() { \"$@\" || say \"failed: $*\"; }".to_owned(),
-        // The suite's name, then the program with its arguments.
-        "suite() { say begin $1; shift; \"$@\"; say end $?; }".to_owned(),
         "/busybox mount -t devtmpfs devtmpfs /dev".to_owned(),
         format!("exec </dev/null >{REPORT} 2>&1"),
-        format!("must /busybox stty -F {REPORT} raw"),
+        format!("must /busybox stty -F {REPORT} raw -echo"),
         "say kernel $(/busybox uname -r)".to_owned(),
         "must /busybox mount -t proc proc /proc".to_owned(),
         "must /busybox mount -t sysfs sysfs /sys".to_owned(),
-        "must /busybox mount -t bpf bpf /sys/fs/bpf".to_owned(),
     ];
     lines.extend(
         modules
@@ -128,27 +128,11 @@ fn script(modules: &[String], environment: &Environment) -> String {
             .map(|module| format!("must /busybox insmod {}", quote(module))),
     );
     lines.push("must /busybox ip link set dev lo up".to_owned());
-    lines.push("export PATH=/usr/bin TMPDIR=/tmp HOME=/tmp".to_owned());
-    for (name, value) in &environment.variables {
-        lines.push(format!("export {name}={}", quote(value)));
-    }
-    for (suite, filter) in suites(environment.scope) {
-        let mut words = vec!["suite".to_owned(), suite.name.to_owned(), suite.path()];
-        if !filter.is_empty() {
-            words.push(quote(filter));
-        }
-        words.extend(environment.arguments.iter().map(|argument| quote(argument)));
-        lines.push(words.join(" "));
-    }
-    lines.push("say done".to_owned());
-    // Waits until all is written, too.
-    lines.push(format!("/busybox stty -F {REPORT} raw"));
-    lines.push("/busybox reboot -f".to_owned());
-    lines.join("\n") + "\n"
+    lines
 }
 
 /// A word of the shell that means `text`.
-fn quote(text: &str) -> String {
+pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
@@ -157,36 +141,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_loads_modules_in_order_and_runs_every_suite() {
-        let environment = Environment {
-            scope: Scope::Whole,
-            variables: vec![("CI".to_owned(), "it's".to_owned())],
-            arguments: vec!["--nocapture".to_owned()],
-        };
-        let script = script(
-            &["/lib/modules/a.ko".into(), "/lib/modules/b.ko".into()],
-            &environment,
-        );
-        let mut expected = vec![
-            "must /busybox insmod '/lib/modules/a.ko'".to_owned(),
-            "must /busybox insmod '/lib/modules/b.ko'".to_owned(),
-            r"export CI='it'\''s'".to_owned(),
-        ];
-        expected.extend(
-            suites(Scope::Whole).map(|(suite, _)| format!("suite {0} /tests/{0} ", suite.name)),
-        );
-        expected.extend(["say done", "/busybox reboot -f"].map(str::to_owned));
-        let mut lines = script.lines();
-        for expected in &expected {
-            assert!(
-                lines.any(|line| line.starts_with(expected)),
-                "{expected} in {script}"
-            );
-        }
-        assert!(
-            script
-                .lines()
-                .any(|line| line.ends_with(" 'net::tests::' '--nocapture'"))
+    fn the_script_loads_modules_in_order() {
+        let script = script(&["/lib/modules/a.ko".into(), "/lib/modules/b'.ko".into()]);
+        let modules: Vec<&String> = script
+            .iter()
+            .filter(|line| line.contains("insmod"))
+            .collect();
+        assert_eq!(
+            modules,
+            [
+                "must /busybox insmod '/lib/modules/a.ko'",
+                r"must /busybox insmod '/lib/modules/b'\''.ko'",
+            ]
         );
     }
 }

@@ -1,5 +1,5 @@
-//! `cargo xtask test --kernels 6.1,6.12`: the tests that prove something about a kernel, inside
-//! Debian's kernels. Nothing of them is installed: all is downloaded, unpacked and kept in
+//! Debian's kernels in virtual machines: `cargo xtask test --kernels 6.1,6.12` runs the tests that
+//! prove something about a kernel inside them, and other tests boot one. Nothing of them is installed: all is downloaded, unpacked and kept in
 //! `target/kernels`; removing that directory is the way to newer ones.
 
 mod cpio;
@@ -9,7 +9,9 @@ mod modules;
 mod packages;
 mod programs;
 mod series;
+mod suites;
 mod transcript;
+mod vm;
 
 use std::env;
 use std::fs;
@@ -23,11 +25,10 @@ use crate::setup::{self, Group};
 use guest::Guest;
 
 use packages::Cache;
-use programs::suites;
 
-pub(crate) use initramfs::Environment;
 pub(crate) use programs::Scope;
 pub(crate) use series::Series;
+pub(crate) use suites::Environment;
 
 /// Everything that guests are made of, but for the tests.
 pub(crate) struct Kernels {
@@ -62,6 +63,15 @@ impl Kernels {
         })
     }
 
+    /// Makes the virtual machine that tests boot, of the last of the kernels.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn make_vm(&self) -> Result<()> {
+        let (_, kernel) = self.unpacked.last().context("of which kernel?")?;
+        vm::make(&crate::workspace(), &self.qemu, kernel, &self.busybox)
+    }
+
     /// Runs the tests in one guest for each kernel, with more variables and arguments for the test
     /// programs.
     ///
@@ -72,7 +82,7 @@ impl Kernels {
         let mut code = ExitCode::SUCCESS;
         for (series, kernel) in &self.unpacked {
             let start = Instant::now();
-            let archive = initramfs::make(kernel, &self.busybox, &programs, environment)?;
+            let archive = suites::archive(kernel, &self.busybox, &programs, environment)?;
             let initramfs = kernel.with_file_name(format!("{series}.initramfs"));
             fs::write(&initramfs, archive)
                 .with_context(|| format!("cannot write {}", initramfs.display()))?;
@@ -83,7 +93,7 @@ impl Kernels {
                 messages: &kernel.with_file_name(format!("{series}.messages")),
             };
             println!("kernel {series}: {}", kernel.display());
-            let names = suites(environment.scope).map(|(suite, _)| suite.name);
+            let names = programs::suites(environment.scope).map(|(suite, _)| suite.name);
             let outcome = guest.run()?.judge(*series, names);
             let seconds = start.elapsed().as_secs_f64();
             if outcome.findings.is_empty() {

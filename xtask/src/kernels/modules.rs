@@ -2,9 +2,6 @@
 
 use anyhow::{Context as _, Result};
 
-/// What the tests need of a kernel and what may not be built into it.
-pub(crate) const WANTED: [&str; 6] = ["8021q", "bridge", "cls_bpf", "sch_ingress", "tun", "veth"];
-
 /// Files that make `wanted` available, each after all that it depends on, as paths in the directory
 /// of the kernel's modules. `dependencies` is the text of its `modules.dep`, `builtin` that of
 /// `modules.builtin`.

@@ -17,10 +17,10 @@ pub(crate) struct Suite {
     package: &'static str,
     /// Which of the package's test programs, as arguments of `cargo test`.
     target: &'static [&'static str],
-    /// Which of its tests, as an argument of the program; all without any.
-    filter: &'static str,
+    /// Which of its tests, as arguments of the program; all without any.
+    filter: &'static [&'static str],
     /// Which of them suffice to see that all of nwfilter works in a kernel.
-    smoke: Option<&'static str>,
+    smoke: Option<&'static [&'static str]>,
 }
 
 /// How much is tested.
@@ -39,20 +39,30 @@ const SUITES: &[Suite] = &[
         name: "net",
         package: "nwfilter-tests",
         target: &["--lib"],
-        filter: "net::tests::",
+        filter: &["net::tests::"],
         smoke: None,
     },
     Suite {
         name: "datapath",
         package: "nwfilter-tests",
         target: &["--test", "datapath"],
-        filter: "",
-        smoke: Some("a_spoofed_frame_is_dropped_in_both_ways_of_attaching"),
+        filter: &[],
+        smoke: Some(&["a_spoofed_frame_is_dropped_in_both_ways_of_attaching"]),
+    },
+    Suite {
+        name: "traffic",
+        package: "nwfilter-tests",
+        target: &["--test", "traffic"],
+        // A guest has neither iperf3 nor QEMU.
+        filter: &["--skip", "tcp::", "--skip", "vm::"],
+        smoke: None,
     },
 ];
 
 /// What runs in a scope: suites, and which of their tests.
-pub(crate) fn suites(scope: Scope) -> impl Iterator<Item = (&'static Suite, &'static str)> {
+pub(crate) fn suites(
+    scope: Scope,
+) -> impl Iterator<Item = (&'static Suite, &'static [&'static str])> {
     SUITES.iter().filter_map(move |suite| match scope {
         Scope::Whole => Some((suite, suite.filter)),
         Scope::Smoke => Some((suite, suite.smoke?)),

@@ -113,6 +113,7 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
         "shows what the kernel has loaded",
         "bpftool",
     ),
+    program(Group::Test, "iperf3", "sends through the filters", "iperf3"),
     program(
         Group::Test,
         "libvirtd",

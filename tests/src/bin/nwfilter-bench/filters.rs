@@ -1,57 +1,27 @@
 //! The filters that are measured.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, net::Ipv4Addr};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use nwfilter_common::MacAddr;
-use nwfilter_ctl::{
-    builtin::Flavour,
-    model::Semantics,
-    parse::parse_filter,
-    prepare::{Prepared, prepare},
-    resolve::{FilterDir, FilterSource, LoadedFilter, SourceError},
-};
-use nwfilter_tests::bind::binding;
+use nwfilter_ctl::prepare::Prepared;
+use nwfilter_tests::bind::{prepared, prepared_given};
 
 /// The VM of the benchmarks.
 pub(crate) const MAC: MacAddr = MacAddr([0x52, 0x54, 0, 0, 0, 1]);
 /// Its address.
 pub(crate) const IP: [u8; 4] = [10, 0, 0, 1];
 
-/// The built-in filters, and some more.
-struct Filters(FilterDir, BTreeMap<String, Arc<LoadedFilter>>);
-
-impl FilterSource for Filters {
-    fn get(&self, name: &str) -> Result<Arc<LoadedFilter>, SourceError> {
-        self.1
-            .get(name)
-            .map_or_else(|| self.0.get(name), |filter| Ok(Arc::clone(filter)))
-    }
-}
-
 /// Tables of a built-in filter for a port.
 pub(crate) fn builtin(port: &str, name: &str) -> Result<Prepared> {
-    bind(port, name, BTreeMap::new())
+    let ip = Ipv4Addr::from(IP).to_string();
+    Ok(prepared(port, MAC, name, &[("IP", &ip)])?)
 }
 
 /// Tables of a filter given as XML.
 pub(crate) fn given(port: &str, text: &str) -> Result<Prepared> {
-    let (filter, findings) = parse_filter(text, Semantics::Strict);
-    let filter = filter.ok_or_else(|| anyhow!("{findings:?}"))?;
-    let name = filter.name.clone();
-    let loaded = Arc::new(LoadedFilter::new(filter, text, None));
-    bind(port, &name, [(name.clone(), loaded)].into())
-}
-
-fn bind(port: &str, filter: &str, more: BTreeMap<String, Arc<LoadedFilter>>) -> Result<Prepared> {
-    let ip = std::net::Ipv4Addr::from(IP).to_string();
-    let binding = binding(port, MAC, filter, &[("IP", &ip)]);
-    let builtin = FilterDir::builtin(Flavour::default(), Semantics::Strict);
-    Ok(prepare(
-        &binding,
-        &Filters(builtin, more),
-        Semantics::Strict,
-    )?)
+    let ip = Ipv4Addr::from(IP).to_string();
+    prepared_given(port, MAC, text, &[("IP", &ip)])
 }
 
 /// How the rules of a long filter relate.
