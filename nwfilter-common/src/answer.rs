@@ -93,6 +93,10 @@ pub fn answer<P: Packet + ?Sized, I: Pages + ?Sized>(
     image: &I,
     work: &mut Work,
 ) -> Option<Answer> {
+    const OTHER: usize = Class::Ip4Other as usize - Class::Ip4Tcp as usize;
+    const ICMP: usize = Class::Ip4Icmp as usize - Class::Ip4Tcp as usize;
+    /// Bit of a MAC address: a group of hosts.
+    const GROUP: u64 = 1 << 40;
     let Work {
         fields,
         answer: bytes,
@@ -105,9 +109,6 @@ pub fn answer<P: Packet + ?Sized, I: Pages + ?Sized>(
     } else {
         Class::Ip4Tcp as usize
     });
-    const OTHER: usize = Class::Ip4Other as usize - Class::Ip4Tcp as usize;
-    const ICMP: usize = Class::Ip4Icmp as usize - Class::Ip4Tcp as usize;
-    const GROUP: u64 = 1 << 40;
     let macs = fields[Field::SrcMac.index()] | fields[Field::DstMac.index()];
     if kind > OTHER || macs & GROUP != 0 {
         return None;

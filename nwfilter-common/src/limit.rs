@@ -231,9 +231,9 @@ pub(crate) fn look<T: Tables + ?Sized>(
     let above = full || members + u64::from(!counted) > u64::from(most);
     let at = recall(&work.fields[word::LOOKED]) as usize;
     if at < MAX_LOOKED {
-        work.looked.0[at % MAX_LOOKED] = limit & Looked::LIMIT
-            | u32::from(above) * Looked::ABOVE
-            | u32::from(joins) * Looked::JOINS;
+        let above = u32::from(above) * Looked::ABOVE;
+        let joins = u32::from(joins) * Looked::JOINS;
+        work.looked.0[at % MAX_LOOKED] = (limit & Looked::LIMIT) | above | joins;
         work.fields[word::LOOKED] = at as u64 + 1;
     }
     above

@@ -1,5 +1,4 @@
 //! Address sets: made, changed and imported through the daemon; frames follow at once, also after a restart.
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{fmt::Write as _, fs};
 
