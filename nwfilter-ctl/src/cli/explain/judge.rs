@@ -68,11 +68,15 @@ pub(super) struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// `times`: whether time passes as the frames say; otherwise it stands still.
     pub(super) fn new(loaded: &'a Loaded, times: bool) -> Self {
+        let tables = MemoryTables::new();
+        for (name, set) in &loaded.sets {
+            tables.set(*name, set.keys());
+        }
         Self {
             loaded,
             times,
             record: loaded.prepared.record(),
-            tables: Rc::new(MemoryTables::new()),
+            tables: Rc::new(tables),
             work: Box::default(),
         }
     }
