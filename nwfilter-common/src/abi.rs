@@ -45,12 +45,26 @@ pub mod names {
     pub const LEARNING: &str = "LEARNING";
     /// What [`crate::admit`] remembers, by `2 * port + direction`.
     pub const LEARN_LIMITS: &str = "LEARN_LIMITS";
+    /// When a member's connection was created by [`crate::Member`]: the connections that limits count.
+    pub const MEMBERS: &str = "MEMBERS";
+    /// [`crate::Count`] by [`crate::Source`].
+    pub const COUNTS: &str = "COUNTS";
+    /// [`crate::Answers`] by port number; only the program writes it.
+    pub const ANSWERS: &str = "ANSWERS";
     /// Per-CPU working memory.
     pub const SCRATCH: &str = "SCRATCH";
     /// The classifier for frames that enter the VM.
     pub const PROGRAM_IN: &str = "nwfilter_in";
     /// The classifier for frames that leave the VM.
     pub const PROGRAM_OUT: &str = "nwfilter_out";
+    /// Tries of [`crate::SetKey`]s by [`crate::SetName`]; 1 for an element, 0 for an exception.
+    pub const SETS: &str = "SETS";
+    /// The programs that answer rejected frames, by [`super::FrameDirection`].
+    pub const ANSWERERS: &str = "ANSWERERS";
+    /// Answers rejected frames that would have entered the VM.
+    pub const PROGRAM_ANSWER_IN: &str = "nwfilter_answer_in";
+    /// Answers rejected frames that the VM has sent.
+    pub const PROGRAM_ANSWER_OUT: &str = "nwfilter_answer_out";
     /// Removes dead connections and fragments; to be run with `BPF_PROG_TEST_RUN` on any frame, every
     /// few seconds and after a flush. Is attached nowhere.
     pub const PROGRAM_SWEEP: &str = "nwfilter_sweep";
@@ -70,6 +84,9 @@ pub const MAX_SLOT_RUN: usize = 8;
 pub const MAX_CONNECTIONS: usize = 1 << 19;
 /// Packets that are under way in fragments, of all ports together.
 pub const MAX_FRAGMENTS: usize = 1 << 16;
+/// `skb->mark` of an answer on its way to the port's other hook, which takes it off. Together with
+/// what an answer looks like, see [`crate::is_answer`].
+pub const ANSWER_MARK: u32 = u32::from_le_bytes(*b"NWFa");
 /// Bytes of the ring buffer for events.
 pub const EVENTS_BYTES: usize = 1 << 20;
 /// Bytes of a frame that an event carries.
@@ -90,10 +107,13 @@ pub enum Global {
     AbiVersion = 3,
     /// Frames to learn from that found their ring buffer full, or were too many.
     LostLearning = 4,
+    /// Answers to rejected frames that a port sends per second, plus 1; 0 for
+    /// [`crate::DEFAULT_ANSWERS`].
+    AnswerRate = 5,
 }
 
 /// Number of global words.
-pub const GLOBAL_COUNT: usize = 5;
+pub const GLOBAL_COUNT: usize = 6;
 
 /// A value of a port for nodes to compare with: matches when `field & mask == value`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -127,6 +147,11 @@ pub struct PortRecord {
     /// The VM's hardware address, from which or for which frames must be to learn from them: as
     /// [`crate::MacAddr::to_u64`]. Decides no frame.
     pub mac: u64,
+    /// Changes with the image and when connections are flushed: what limits have counted before
+    /// counts no more.
+    pub limits: u32,
+    /// Zero.
+    pub reserved: u32,
     /// Addresses of the VM, as the image numbers them.
     pub slots: [Slot; SLOTS],
 }
@@ -298,7 +323,7 @@ const _: () = {
     assert!(MAX_PORTS.is_power_of_two());
     assert!(TALLIES.is_power_of_two());
     assert!(size_of::<Tally>() == 24);
-    assert!(size_of::<PortRecord>() == 40 + SLOTS * 16);
+    assert!(size_of::<PortRecord>() == 48 + SLOTS * 16);
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);
 };

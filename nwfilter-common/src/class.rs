@@ -108,7 +108,14 @@ const IP6: FieldSet = FieldSet::of(&[
 ]);
 const PROTOCOL: FieldSet = FieldSet::of(&[F::IpProtocol]);
 const PORTS: FieldSet = FieldSet::of(&[F::SrcPort, F::DstPort]);
-const TCP: FieldSet = PORTS.and(FieldSet::of(&[F::TcpFlags]));
+const TCP: FieldSet = PORTS.and(FieldSet::of(&[
+    F::TcpFlags,
+    F::TcpOptionsBroken,
+    F::TcpOptions0,
+    F::TcpOptions1,
+    F::TcpOptions2,
+    F::TcpOptions3,
+]));
 const ICMP: FieldSet = FieldSet::of(&[F::IcmpType, F::IcmpCode]);
 const TRANSPORT: FieldSet = TCP.and(ICMP);
 const CT: FieldSet = FieldSet::of(&[F::CtState]);

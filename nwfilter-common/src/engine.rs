@@ -3,15 +3,18 @@
 
 use crate::{
     abi::{Fault, MAX_SLOT_RUN, PortRecord, SLOTS, Slot},
-    ct::{Place, Tables, commit, track, tracked_bit},
+    ct::{Effect, Place, Tables, commit, track, tracked_bit},
     field::{FIELD_WORDS, Fields, word},
     fragment,
     image::{
         FrameDirection, LeafVerdict, MAX_STEPS, NodeRef, PAGE_WORDS, Page, TableLayer, WORD_FLAGS,
-        WORD_TRACKED, flag, kind, root_word,
+        WORD_LIMITS, WORD_TRACKED, flag, kind, root_word,
     },
+    limit::{self, flow},
+    option,
     packet::Packet,
     parse::parse,
+    set::{self, SET_NAME_WORDS},
     work::{Work, class_word, recall},
 };
 
@@ -103,6 +106,8 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         record,
     } = *hook;
     work.fields[word::TRACKED] = 0;
+    work.fields[word::FLOW] = flow::NONE;
+    work.fields[word::LOOKED] = 0;
     let Some(first) = image.page(0) else {
         return Verdict::fault(Fault::NoImage);
     };
@@ -125,15 +130,20 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     if recall(&work.fields[word::FRAGMENT]) > 1
         && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS)
         && let Some(class) = fragment::adopt(tables, hook, work)
-        // Unless the tables ask for a state that they did not ask for when the first fragment came.
-        && (work.fields[word::TRACKED] != 0 || !tracks(class as usize))
     {
-        for (flag, word) in [
-            (flag::ETHERNET_FRAGMENTS, word::ETHERNET_CLASS),
-            (flag::INET_FRAGMENTS, word::INET_CLASS),
-        ] {
-            if has(flag) {
-                work.fields[word] = class;
+        let tracks = tracks(class as usize);
+        // Unless the tables ask for a state that they did not ask for when the first fragment came.
+        if work.fields[word::TRACKED] != 0 || !tracks {
+            if tracks {
+                work.fields[word::FLOW] = limit::flow_of_fragment(&work.fields);
+            }
+            for (flag, word) in [
+                (flag::ETHERNET_FRAGMENTS, word::ETHERNET_CLASS),
+                (flag::INET_FRAGMENTS, word::INET_CLASS),
+            ] {
+                if has(flag) {
+                    work.fields[word] = class;
+                }
             }
         }
     }
@@ -143,7 +153,7 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     };
 
     let ethernet = root(TableLayer::Ethernet, work);
-    let leaf = walk(image, first, ethernet, &work.fields, record);
+    let leaf = walk(image, first, ethernet, work, record, |_, _, _| None);
     if !leaf.is_leaf() || leaf.entry() >= record.entries {
         return Verdict::fault(Fault::BadImage);
     }
@@ -172,10 +182,15 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         };
         track(packet, image, tables, place, work);
     }
+    if passes && has(flag::TCP_OPTIONS) {
+        option::tcp_options(packet, image, &mut work.fields);
+    }
     let inet = root(TableLayer::Inet, work);
     let no_inet = inet.is_leaf() && matches!(inet.verdict(), LeafVerdict::NoLayer);
     if passes && !no_inet {
-        let leaf = walk(image, first, inet, &work.fields, record);
+        let leaf = walk(image, first, inet, work, record, |page, address, work| {
+            check(page, address, tables, hook, work)
+        });
         if !leaf.is_leaf() || leaf.entry() >= record.entries {
             return Verdict::fault(Fault::BadImage);
         }
@@ -186,23 +201,30 @@ pub fn decide<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
 
     let accepted = matches!(verdict.verdict, LeafVerdict::Accept);
     if tracked {
-        let advance = accepted || has(flag::DROPPED_ADVANCE);
-        commit(tables, port, record, work, accepted, advance);
+        let effect = Effect {
+            begin: accepted,
+            advance: accepted || has(flag::DROPPED_ADVANCE),
+            limits: recall(&first[WORD_LIMITS]),
+        };
+        commit(tables, image, hook, work, effect);
+        limit::join(tables, image, hook, work);
     }
     if accepted && has(flag::ETHERNET_FRAGMENTS | flag::INET_FRAGMENTS) {
-        fragment::keep(tables, hook, work);
+        fragment::keep(tables, hook, work, has(flag::TCP_OPTIONS));
     }
     verdict
 }
 
-/// Goes from a root to a leaf. Yields something else only if the image is broken.
+/// Goes from a root to a leaf. Yields something else only if the image is broken. `check` takes the
+/// tests that are about more than fields and slots.
 #[inline(always)]
 fn walk<I: Pages + ?Sized>(
     image: &I,
     first: &Page,
     root: NodeRef,
-    fields: &Fields,
+    work: &mut Work,
     record: &PortRecord,
+    check: impl Fn(&Page, usize, &mut Work) -> Option<NodeRef>,
 ) -> NodeRef {
     let mut node = root;
     // Most frames are through after two or three of the plainest nodes: calling back and forth for
@@ -211,7 +233,7 @@ fn walk<I: Pages + ?Sized>(
         if node.is_leaf() {
             return node;
         }
-        match quick_step(first, node, fields, &record.slots) {
+        match quick_step(first, node, &work.fields, &record.slots) {
             Some(next) => node = next,
             None => break,
         }
@@ -232,10 +254,46 @@ fn walk<I: Pages + ?Sized>(
                 None => return false,
             }
         };
-        node = step(page, node.0 as usize, fields, &record.slots);
+        let address = node.0 as usize;
+        node = match at(page, address) & 0xff {
+            kind::LIMIT.. => check(page, address, work).unwrap_or(NOWHERE),
+            _ => step(page, address, &work.fields, &record.slots),
+        };
         true
     });
     node
+}
+
+/// No node: makes [`walk`] fail.
+const NOWHERE: NodeRef = NodeRef(u32::MAX >> 1);
+
+/// Takes a test of the inet layer that is about more than fields and slots; `None` if there is no
+/// such test.
+#[inline(always)]
+fn check<T: Tables + ?Sized>(
+    page: &Page,
+    address: usize,
+    tables: &T,
+    hook: &Hook<'_>,
+    work: &mut Work,
+) -> Option<NodeRef> {
+    let head = at(page, address);
+    let (holds, children) = match head & 0xff {
+        kind::LIMIT => {
+            let most = at(page, address + 1);
+            let above = limit::look(tables, hook, work, head >> 16, most);
+            (above, address + 2)
+        }
+        kind::SET => {
+            for i in 0..SET_NAME_WORDS {
+                work.set_name.0[i] = at(page, address + 1 + i);
+            }
+            let contained = set::contains(tables, work, head >> 16);
+            (contained, address + 1 + SET_NAME_WORDS)
+        }
+        _ => return None,
+    };
+    Some(NodeRef(at(page, children + usize::from(!holds))))
 }
 
 /// Steps that [`walk`] takes before it begins the loop.
@@ -313,8 +371,12 @@ fn step(page: &Page, address: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> 
             });
             address + 1 + usize::from(!hit)
         }
+        kind::BIT => {
+            let bit = value >> (argument & 63) & 1;
+            address + 2 - bit as usize
+        }
         // An unknown kind: make `walk` fail.
-        _ => return NodeRef(u32::MAX >> 1),
+        _ => return NOWHERE,
     };
     NodeRef(at(page, child))
 }

@@ -11,9 +11,16 @@ pub const FIELD_WORDS: usize = 64;
 pub(crate) mod word {
     /// Where an ICMP message ends, as the IP header says: offset in bytes. Valid in whole ICMP
     /// headers.
-    pub(crate) const ICMP_END: usize = 53;
+    pub(crate) const ICMP_END: usize = 50;
+    /// Number of limits in [`crate::Work`]'s list of those that have looked at the frame.
+    pub(crate) const LOOKED: usize = 51;
+    /// What the frame's connection is, for limits: see `limit::flow`.
+    pub(crate) const FLOW: usize = 52;
+    /// Bytes of the packet from the transport header on, as the IP header says; valid with
+    /// `TRANSPORT`.
+    pub(crate) const TRANSPORT_LEN: usize = 53;
     /// Discriminant of the frame's class.
-    pub(crate) const PARSED: usize = 52;
+    pub(crate) const PARSED: usize = 49;
     /// The class by which the Ethernet layer goes: in a later fragment that of the first one, if it is
     /// known and the image asks for it.
     pub(crate) const ETHERNET_CLASS: usize = 54;
@@ -128,11 +135,22 @@ pub enum Field {
     StpHelloTime,
     /// Forward delay, 1/256 s.
     StpForwardDelay,
+    /// 1 when the list of TCP options is cut off or broken, so that more kinds than those in the next
+    /// fields may be there.
+    TcpOptionsBroken,
+    /// Kinds 0 to 63 of the TCP options that are there, a bit for each.
+    TcpOptions0,
+    /// Kinds 64 to 127.
+    TcpOptions1,
+    /// Kinds 128 to 191.
+    TcpOptions2,
+    /// Kinds 192 to 255.
+    TcpOptions3,
 }
 
 impl Field {
     /// Every field, by index.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 46] = [
         Self::SrcMac,
         Self::DstMac,
         Self::EtherType,
@@ -174,12 +192,24 @@ impl Field {
         Self::StpMaxAge,
         Self::StpHelloTime,
         Self::StpForwardDelay,
+        Self::TcpOptionsBroken,
+        Self::TcpOptions0,
+        Self::TcpOptions1,
+        Self::TcpOptions2,
+        Self::TcpOptions3,
     ];
 
     /// Width in bits.
     pub const fn bits(self) -> u32 {
         match self {
-            Self::Ip6SrcHigh | Self::Ip6SrcLow | Self::Ip6DstHigh | Self::Ip6DstLow => 64,
+            Self::Ip6SrcHigh
+            | Self::Ip6SrcLow
+            | Self::Ip6DstHigh
+            | Self::Ip6DstLow
+            | Self::TcpOptions0
+            | Self::TcpOptions1
+            | Self::TcpOptions2
+            | Self::TcpOptions3 => 64,
             Self::SrcMac
             | Self::DstMac
             | Self::ArpSrcMac
@@ -210,7 +240,7 @@ impl Field {
             | Self::StpFlags => 8,
             Self::TcpFlags => 6,
             Self::CtState => 3,
-            Self::ArpMacs | Self::ArpIps | Self::ArpGratuitous => 1,
+            Self::ArpMacs | Self::ArpIps | Self::ArpGratuitous | Self::TcpOptionsBroken => 1,
         }
     }
 
@@ -223,6 +253,17 @@ impl Field {
     #[inline(always)]
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The field and the bit in it that say whether TCP options of a kind are there.
+    pub const fn tcp_option(kind: u8) -> (Self, u8) {
+        let field = match kind >> 6 {
+            0 => Self::TcpOptions0,
+            1 => Self::TcpOptions1,
+            2 => Self::TcpOptions2,
+            _ => Self::TcpOptions3,
+        };
+        (field, kind & 63)
     }
 
     /// The other half of an IPv6 address's first half.

@@ -10,6 +10,7 @@ use crate::{
     ct::{Tables, Timeout},
     engine::Hook,
     field::{Field, Fields, word},
+    option,
     work::{Work, recall},
 };
 
@@ -17,7 +18,7 @@ use crate::{
 pub const SLOTS_PER_DIRECTION: usize = 256;
 
 /// What a later fragment has from the first one.
-const LENT: [Field; 7] = [
+const LENT: [Field; 12] = [
     Field::IpProtocol,
     Field::SrcPort,
     Field::DstPort,
@@ -25,6 +26,11 @@ const LENT: [Field; 7] = [
     Field::IcmpCode,
     Field::TcpFlags,
     Field::CtState,
+    Field::TcpOptionsBroken,
+    Field::TcpOptions0,
+    Field::TcpOptions1,
+    Field::TcpOptions2,
+    Field::TcpOptions3,
 ];
 
 /// A packet whose first fragment has passed. Part of the ABI.
@@ -163,12 +169,21 @@ pub(crate) fn adopt<T: Tables + ?Sized>(
     Some(first.class)
 }
 
-/// Keeps what a frame that passes lends to later fragments, if it is a first one.
+/// Keeps what a frame that passes lends to later fragments, if it is a first one. `options`: whether
+/// its TCP options are known.
 #[inline(always)]
-pub(crate) fn keep<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) {
+pub(crate) fn keep<T: Tables + ?Sized>(
+    tables: &T,
+    hook: &Hook<'_>,
+    work: &mut Work,
+    options: bool,
+) {
     let class = recall(&work.fields[word::PARSED]) as usize;
     if work.fields[word::FRAGMENT] != 1 || !is_whole(class) {
         return;
+    }
+    if !options {
+        option::unknown(&mut work.fields);
     }
     let v6 = class >= Class::Ip6Tcp as usize;
     let slot = work.fragment.packet.set(&work.fields, hook, v6);

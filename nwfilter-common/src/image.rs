@@ -35,7 +35,11 @@ pub const WORD_TRACKED: usize = 4;
 /// Word that holds the image's [`flag`]s.
 pub const WORD_FLAGS: usize = 8;
 
-/// Flags of an image: what differs between `semantics = strict` and `libvirt`.
+/// Word that holds the number of connection limits.
+pub const WORD_LIMITS: usize = 9;
+
+/// Flags of an image: what differs between `semantics = strict` and `libvirt`, and what few images
+/// need.
 pub mod flag {
     /// In the Ethernet layer, later fragments have the fields of the first one.
     pub const ETHERNET_FRAGMENTS: u32 = 1;
@@ -48,6 +52,8 @@ pub mod flag {
     pub const DROPPED_ADVANCE: u32 = 8;
     /// Some tables ask for the state of connections: see [`super::WORD_TRACKED`].
     pub const CONNECTIONS: u32 = 16;
+    /// Some table asks for TCP options.
+    pub const TCP_OPTIONS: u32 = 32;
     /// `semantics = strict`.
     pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS | CONNECTIONS;
     /// `semantics = libvirt`.
@@ -162,6 +168,15 @@ pub mod kind {
     /// As [`SLOTS`] for an IPv6 address: the field and the next one against pairs of slots, `count`
     /// pairs.
     pub const SLOT_PAIRS: u32 = 5;
+    /// A bit of the field is set; the argument is its number: `[head, yes, no]`.
+    pub const BIT: u32 = 6;
+    /// A connection limit looks at the frame; the argument is its number, the field
+    /// [`crate::Field::CtState`]: `[head, most, yes, no]`, yes if the source is above. Has an effect,
+    /// so only behind all other tests of its rule, and only in the inet layer.
+    pub const LIMIT: u32 = 7;
+    /// The frame is in a set; the argument is [`crate::set_argument`], the field the first one of an
+    /// address: `[head, 8 words of the set's name, yes, no]`. Only in the inet layer.
+    pub const SET: u32 = 8;
 
     /// Largest L of a search.
     pub const MAX_LEVELS: u32 = 4;

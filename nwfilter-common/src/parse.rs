@@ -448,6 +448,7 @@ fn transport<P: Packet + ?Sized>(
     at: usize,
     available: usize,
 ) -> Headers {
+    fields[word::TRANSPORT_LEN] = available as u64;
     let v6 = classes.other.is_ip6();
     let class = match protocol {
         ip_protocol::TCP => match packet.read::<20>(at) {

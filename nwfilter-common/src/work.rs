@@ -2,11 +2,14 @@
 //! values through it, so that what the engine keeps here does not multiply its work.
 
 use crate::{
+    answer::{AnswerBytes, NO_ANSWER},
     class::Class,
     ct::{Key, Pending},
     field::{CtState, FIELD_WORDS, Field, Fields, word},
     fragment::Fragment,
     image::TableLayer,
+    limit::{Looked, Member, Source},
+    set::{SET_NAME_WORDS, SetKey, SetName},
 };
 
 /// Memory for one frame at a time; what an earlier frame left in it does not matter.
@@ -21,6 +24,18 @@ pub struct Work {
     pub(crate) pending: Pending,
     /// The packet that the frame is a fragment of.
     pub(crate) fragment: Fragment,
+    /// The frame's connection and a limit.
+    pub(crate) member: Member,
+    /// What counts that.
+    pub(crate) source: Source,
+    /// The limits that have looked at the frame.
+    pub(crate) looked: Looked,
+    /// The set that is looked into.
+    pub(crate) set_name: SetName,
+    /// What is looked for there.
+    pub(crate) set_key: SetKey,
+    /// The answer to a rejected frame.
+    pub(crate) answer: AnswerBytes,
 }
 
 impl Work {
@@ -31,6 +46,18 @@ impl Work {
             key: Key::new(),
             pending: Pending::new(),
             fragment: Fragment::new(),
+            member: Member::new(),
+            source: Member::new().counted_by(),
+            looked: Looked::new(),
+            set_name: SetName([0; SET_NAME_WORDS]),
+            set_key: SetKey {
+                prefix: 0,
+                form: 0,
+                protocol: 0,
+                port: [0; 2],
+                address: [0; 16],
+            },
+            answer: NO_ANSWER,
         }
     }
 
@@ -39,6 +66,25 @@ impl Work {
     pub fn class(&self, layer: TableLayer) -> Option<Class> {
         let class = usize::try_from(self.fields[class_word(layer)]).ok()?;
         Class::ALL.get(class).copied()
+    }
+
+    /// Whether the frame is about to begin a connection.
+    #[inline(always)]
+    pub(crate) fn begins(&self) -> bool {
+        self.pending.begins()
+    }
+
+    /// The bytes of [`crate::answer`].
+    #[inline(always)]
+    pub const fn answer(&self) -> *const u8 {
+        self.answer.as_ptr().cast()
+    }
+
+    /// What a connection limit said of the frame that was decided last: whether its source was above.
+    /// `None` if it did not look.
+    pub fn limit(&self, number: u32) -> Option<bool> {
+        let looks = usize::try_from(self.fields[word::LOOKED]).ok()?;
+        self.looked.answer(looks, number)
     }
 
     /// State of the connection of the frame that was decided last; `None` if nobody asked.

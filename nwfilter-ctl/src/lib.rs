@@ -3,6 +3,7 @@
 //! Data flows one way: [`parse`] reads filters and bindings, [`resolve`] makes concrete rules of
 //! them, [`compile`] makes match tables of those, [`kernel`] installs them.
 
+pub mod address_set;
 pub mod builtin;
 mod chain;
 pub mod cli;

@@ -4,6 +4,7 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
+mod answer;
 mod learning;
 mod maps;
 mod packet;
@@ -39,6 +40,18 @@ fn nwfilter_out(ctx: TcContext) -> i32 {
     classify(&ctx, FrameDirection::Out)
 }
 
+/// Answers frames that do not enter the VM.
+#[classifier]
+fn nwfilter_answer_in(ctx: TcContext) -> i32 {
+    answer::answer_rejected(&ctx, FrameDirection::In)
+}
+
+/// Answers frames that do not leave the VM.
+#[classifier]
+fn nwfilter_answer_out(ctx: TcContext) -> i32 {
+    answer::answer_rejected(&ctx, FrameDirection::Out)
+}
+
 /// Removes dead connections; runs on no port's frames.
 #[classifier]
 fn nwfilter_sweep(_ctx: TcContext) -> i32 {
@@ -53,6 +66,9 @@ fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
     let Some(Port { number, record }) = maps::port(ifindex) else {
         return TC_ACT_SHOT;
     };
+    if answer::passes(&packet) {
+        return TC_ACT_UNSPEC;
+    }
     let verdict = judge(&packet, direction, number, record);
     let counters = record.counters;
     if matches!(verdict.fault, Fault::None) {
@@ -72,6 +88,11 @@ fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
     }
     if maps::events_wanted() {
         report(&packet, ifindex, number, record, direction, &verdict);
+    }
+    if matches!(verdict.verdict, LeafVerdict::Reject)
+        && matches!(verdict.layer, nwfilter_common::TableLayer::Inet)
+    {
+        answer::reject(ctx, direction);
     }
     TC_ACT_SHOT
 }

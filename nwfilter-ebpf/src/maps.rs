@@ -160,6 +160,12 @@ fn add_to_counter(index: u32, packets: u64, bytes: u64) {
     }
 }
 
+/// A global word.
+#[inline(always)]
+pub(crate) fn global(which: Global) -> u64 {
+    GLOBALS.get(which as u32).map_or(0, |word| *word)
+}
+
 /// Whether somebody reads events.
 #[inline(always)]
 pub(crate) fn events_wanted() -> bool {

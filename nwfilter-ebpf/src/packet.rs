@@ -35,7 +35,7 @@ impl<'a> SkBuff<'a> {
     }
 
     #[inline(always)]
-    fn raw(&self) -> *mut __sk_buff {
+    pub(crate) fn raw(&self) -> *mut __sk_buff {
         self.ctx.skb.skb
     }
 
@@ -44,6 +44,20 @@ impl<'a> SkBuff<'a> {
     pub(crate) fn ifindex(&self) -> u32 {
         // SAFETY: the kernel hands the program a valid context.
         unsafe { (*self.raw()).ifindex }
+    }
+
+    /// The frame's mark.
+    #[inline(always)]
+    pub(crate) fn mark(&self) -> u32 {
+        // SAFETY: as in `ifindex`.
+        unsafe { (*self.raw()).mark }
+    }
+
+    /// Gives the frame a mark.
+    #[inline(always)]
+    pub(crate) fn set_mark(&self, mark: u32) {
+        // SAFETY: as in `ifindex`; the program may write this field.
+        unsafe { (*self.raw()).mark = mark };
     }
 
     /// Frames on the wire that this one stands for.

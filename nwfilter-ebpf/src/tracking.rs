@@ -4,13 +4,14 @@ use core::cell::Cell;
 
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{Array, HashMap},
+    btf_maps::{Array, HashMap, HashOfMaps, LpmTrie, lpm_trie::Key as TrieKey},
     helpers::bpf_ktime_get_coarse_ns,
     macros::btf_map,
 };
 use nwfilter_common::{
-    Added, Entry, Fragment, Key, Key4, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS, Tables, Timeouts,
-    Tracking, TrackingCounter, nanoseconds,
+    Added, Count, Entry, Fragment, Key, Key4, Limits, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS,
+    MAX_SETS, Member, SetKey, SetName, Sets, Source, Tables, Timeouts, Tracking, TrackingCounter,
+    nanoseconds,
 };
 
 use crate::maps::add;
@@ -27,6 +28,17 @@ pub(crate) static FRAGMENTS: HashMap<u32, Fragment, MAX_FRAGMENTS, ON_DEMAND> = 
 static TIMEOUTS: Array<Timeouts, 1> = Array::new();
 #[btf_map]
 static TRACKING: Array<Tracking, MAX_PORTS> = Array::new();
+
+#[btf_map]
+pub(crate) static MEMBERS: HashMap<Member, u64, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+pub(crate) static COUNTS: HashMap<Source, Count, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
+
+#[btf_map]
+static SETS: HashOfMaps<SetName, LpmTrie<[u8; SetKey::DATA], u32, 1>, MAX_SETS, ON_DEMAND> =
+    HashOfMaps::new();
+
+const EXISTS: i32 = -17;
 
 /// The maps.
 pub(crate) struct Maps;
@@ -56,7 +68,6 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn add_connection(&self, key: &Key, entry: &Entry) -> Added {
-        const EXISTS: i32 = -17;
         match store(key, entry, BPF_NOEXIST) {
             Ok(()) => Added::Stored,
             Err(EXISTS) => Added::Exists,
@@ -95,6 +106,84 @@ impl Tables for Maps {
     #[inline(always)]
     fn count(&self, port: u32, counter: TrackingCounter) {
         change(port, counter, 1);
+    }
+
+    #[inline(always)]
+    fn uncount(&self, port: u32, counter: TrackingCounter) {
+        change(port, counter, u64::MAX);
+    }
+}
+
+impl Sets for Maps {
+    #[inline(always)]
+    fn in_set(&self, set: &SetName, key: &SetKey) -> bool {
+        // SAFETY: a set's key is laid out as that of a trie, a length and then bytes; values are one
+        // word, and elements that are removed at the same time stay readable while a program runs.
+        let element = unsafe {
+            let key = &*core::ptr::from_ref(key).cast::<TrieKey<[u8; SetKey::DATA]>>();
+            SETS.get_value(set, key)
+        };
+        element.is_some_and(|element| *element != 0)
+    }
+}
+
+impl Limits for Maps {
+    #[inline(always)]
+    fn members(&self, source: &Source) -> u64 {
+        // SAFETY: an element that is removed at the same time may be another source's already, whose
+        // number is as good as any for a source that had none.
+        unsafe { COUNTS.get(source) }.map_or(0, |count| count.members)
+    }
+
+    #[inline(always)]
+    fn is_member(&self, member: &Member) -> bool {
+        // SAFETY: nothing is read.
+        unsafe { MEMBERS.get(member) }.is_some()
+    }
+
+    #[inline(always)]
+    fn add_member(&self, member: &Member, created: u64) -> Added {
+        match MEMBERS.insert(member, created, u64::from(BPF_NOEXIST)) {
+            Ok(()) => Added::Stored,
+            Err(EXISTS) => Added::Exists,
+            Err(_) => Added::Full,
+        }
+    }
+
+    #[inline(always)]
+    fn remove_member(&self, member: &Member) -> bool {
+        MEMBERS.remove(member).is_ok()
+    }
+
+    #[inline(always)]
+    fn count_member(&self, source: &Source, now: u64) -> bool {
+        if COUNTS.get_ptr_mut(source).is_none() {
+            let none = Count {
+                members: 0,
+                since: now,
+            };
+            // It may be there by now, or there is no room.
+            let _ = COUNTS.insert(source, none, u64::from(BPF_NOEXIST));
+        }
+        let Some(count) = COUNTS.get_ptr_mut(source) else {
+            return false;
+        };
+        // SAFETY: elements stay mapped while a program runs, and counts are removed only when they
+        // have been 0 for long.
+        unsafe { add((&raw mut (*count).members).cast(), 1) };
+        true
+    }
+
+    #[inline(always)]
+    fn uncount_member(&self, source: &Source) {
+        if let Some(count) = COUNTS.get_ptr_mut(source) {
+            // SAFETY: as above.
+            unsafe {
+                if (*count).members > 0 {
+                    add((&raw mut (*count).members).cast(), u64::MAX);
+                }
+            }
+        }
     }
 }
 

@@ -23,27 +23,21 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 
 /// What is generated: all that the datapath has.
 ///
-/// Left out here and in [`EXEMPT`]: `connlimit-above`, `option` and `ipset`.
+/// The address sets are [`judges::sets`].
 fn options(semantics: Semantics) -> Options {
     Options {
         ignored_combinations: true,
         continue_in_inet: true,
-        limits: false,
-        tcp_options: false,
-        sets: false,
+        limits: true,
+        tcp_options: true,
+        sets: true,
         frames: 60,
         ..Options::new(semantics)
     }
 }
 
 /// Attributes that no test can be seen of: see [`options`]; and comments test nothing.
-const EXEMPT: &[Attr] = &[
-    Attr::Comment,
-    Attr::ConnlimitAbove,
-    Attr::TcpOption,
-    Attr::IpSet,
-    Attr::IpSetFlags,
-];
+const EXEMPT: &[Attr] = &[Attr::Comment];
 
 /// What everybody says of a case; the number of frames they agree on.
 fn judge(
@@ -56,7 +50,7 @@ fn judge(
         .resolve(semantics)
         .map_err(|error| format!("{error:#}"))?;
     let mut engine = Engine::new(&instances, semantics).map_err(|error| error.to_string())?;
-    let mut judge = Judge::new(&instances, semantics);
+    let mut judge = Judge::with_sets(&instances, semantics, Box::new(judges::sets::Naive));
     let result = if let Some(datapath) = datapath {
         let compiled = nwfilter_ctl::compile::compile(&instances, semantics)
             .map_err(|error| error.to_string())?;
@@ -211,6 +205,9 @@ fn kernel() {
     let _tap = Tap::new(&host, PORT).unwrap();
     host.run(|| {
         let mut datapath = Datapath::open(DatapathOptions::default()).unwrap();
+        for (name, elements) in judges::sets::sets() {
+            datapath.replace_set(name, elements).unwrap();
+        }
         for semantics in [Semantics::Strict, Semantics::Libvirt] {
             everything(semantics, verdicts() / 10, |case| {
                 let mut case = case.clone();

@@ -21,7 +21,7 @@ pub struct Entry {
     /// When it was written last. Frames that change nothing but `expires` do so once a second.
     pub renewed: u64,
     /// The TCP state in the lowest eight bits, [`Entry::REPLIED`], [`Entry::SECOND`],
-    /// [`Entry::OUT`].
+    /// [`Entry::OUT`], [`Entry::LIMITED`].
     pub state: u32,
     /// Zero.
     pub reserved: u32,
@@ -34,6 +34,9 @@ impl Entry {
     pub const SECOND: u32 = 1 << 9;
     /// Bit of `state`: began with a frame that left the VM.
     pub const OUT: u32 = 1 << 10;
+
+    /// Bit of `state`: connection limits count it.
+    pub const LIMITED: u32 = 1 << 11;
 
     /// Index of the end of the key that has begun.
     #[inline(always)]
@@ -104,6 +107,8 @@ pub enum TrackingCounter {
     Expired = 5,
     /// Connections removed by the sweep to make room.
     Evicted = 6,
+    /// Members of connection limits now.
+    Limited = 7,
 }
 
 /// Number of [`TrackingCounter`]s, rounded up to a cache line.

@@ -56,3 +56,10 @@ pub(super) fn message(v6: bool, kind: u64) -> (u64, u16) {
     let message = MESSAGES[usize::from(v6) << 8 | kind as usize & 0xff];
     (u64::from(message & 0xff), message >> 8)
 }
+
+/// Whether a message asks or answers, or belongs to neighbour discovery: no error, and of a known type.
+#[inline(always)]
+pub(crate) fn is_icmp_query(v6: bool, kind: u64) -> bool {
+    let (role, _) = message(v6, kind);
+    role != role::ERROR && role != role::OTHER
+}

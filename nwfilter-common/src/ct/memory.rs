@@ -1,12 +1,22 @@
 //! The tables in the memory of a process: for `explain` and for tests. Not for threads.
 
 use core::cell::Cell;
-use std::{cell::RefCell, collections::HashMap, rc::Rc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map},
+    rc::Rc,
+};
 
 use super::{
     Added, Entry, Key, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds, sweep_verdict,
 };
-use crate::{abi::PortRecord, fragment::Fragment};
+use crate::{
+    abi::PortRecord,
+    fragment::Fragment,
+    limit::{Count, Limits, Member, Source},
+    set::{self, SetKey, SetName, Sets},
+    work::Work,
+};
 
 /// Connections, fragments and their settings, with a clock that stands still unless it is moved.
 #[derive(Debug, Default)]
@@ -20,7 +30,13 @@ pub struct MemoryTables {
     connections: RefCell<HashMap<Key, Rc<Cell<Entry>>>>,
     fragments: RefCell<HashMap<u32, Rc<Fragment>>>,
     counters: RefCell<HashMap<u32, Tracking>>,
+    members: RefCell<HashMap<Member, u64>>,
+    counts: RefCell<HashMap<Source, Count>>,
+    sets: RefCell<HashMap<SetName, Elements>>,
 }
+
+/// The elements of a set, and whether they are exceptions.
+type Elements = HashMap<SetKey, bool>;
 
 impl MemoryTables {
     /// Empty tables.
@@ -56,10 +72,40 @@ impl MemoryTables {
             self.add(port, TrackingCounter::Entries, u64::MAX);
             false
         });
+        self.sweep_members(record);
         let timeout = self.timeout(super::Timeout::Fragment as usize);
         self.fragments
             .borrow_mut()
             .retain(|_, fragment| !fragment.is_dead(record.since, now, timeout));
+    }
+
+    /// Makes or replaces a set of these elements, each with whether it is an exception.
+    pub fn set(&self, name: SetName, elements: impl IntoIterator<Item = (SetKey, bool)>) {
+        let elements = elements.into_iter().collect();
+        self.sets.borrow_mut().insert(name, elements);
+    }
+
+    /// Whether the frame that was decided last is in a set; `argument` is a node's.
+    pub fn contains(&self, work: &Work, name: &SetName, argument: u32) -> bool {
+        let mut work = *work;
+        work.set_name = *name;
+        set::contains(self, &mut work, argument)
+    }
+
+    /// Removes only members of limits whose connections are gone.
+    pub fn sweep_members(&self, record: &PortRecord) {
+        let now = self.now();
+        self.members.borrow_mut().retain(|member, created| {
+            let entry = self.connection(&member.connection).map(|entry| entry.get());
+            if member.counts(record, entry, *created, now) {
+                return true;
+            }
+            self.uncount_member(&member.counted_by());
+            self.uncount(u32::from(member.connection.port), TrackingCounter::Limited);
+            false
+        });
+        let counts = &mut self.counts.borrow_mut();
+        counts.retain(|_, count| !count.is_stale(now));
     }
 
     fn add(&self, port: u32, counter: TrackingCounter, value: u64) {
@@ -122,5 +168,71 @@ impl Tables for MemoryTables {
 
     fn count(&self, port: u32, counter: TrackingCounter) {
         self.add(port, counter, 1);
+    }
+
+    fn uncount(&self, port: u32, counter: TrackingCounter) {
+        self.add(port, counter, u64::MAX);
+    }
+}
+
+impl Sets for MemoryTables {
+    fn in_set(&self, set: &SetName, key: &SetKey) -> bool {
+        let sets = self.sets.borrow();
+        let Some(elements) = sets.get(set) else {
+            return false;
+        };
+        let host = key.prefix - SetKey::BEFORE_ADDRESS;
+        let prefixes = (0..=host).rev().map(|length| {
+            let mut shorter = *key;
+            shorter.prefix = SetKey::BEFORE_ADDRESS + length;
+            let mask = u128::MAX.checked_shl(128 - length).unwrap_or(0);
+            shorter.address = (u128::from_be_bytes(key.address) & mask).to_be_bytes();
+            shorter
+        });
+        let mut found = prefixes.filter_map(|key| elements.get(&key));
+        found.next().is_some_and(|exception| !exception)
+    }
+}
+
+impl Limits for MemoryTables {
+    fn members(&self, source: &Source) -> u64 {
+        self.counts
+            .borrow()
+            .get(source)
+            .map_or(0, |count| count.members)
+    }
+
+    fn is_member(&self, member: &Member) -> bool {
+        self.members.borrow().contains_key(member)
+    }
+
+    fn add_member(&self, member: &Member, created: u64) -> Added {
+        match self.members.borrow_mut().entry(*member) {
+            hash_map::Entry::Occupied(_) => Added::Exists,
+            hash_map::Entry::Vacant(room) => {
+                room.insert(created);
+                Added::Stored
+            }
+        }
+    }
+
+    fn remove_member(&self, member: &Member) -> bool {
+        self.members.borrow_mut().remove(member).is_some()
+    }
+
+    fn count_member(&self, source: &Source, now: u64) -> bool {
+        let mut counts = self.counts.borrow_mut();
+        let first = Count {
+            members: 0,
+            since: now,
+        };
+        counts.entry(*source).or_insert(first).members += 1;
+        true
+    }
+
+    fn uncount_member(&self, source: &Source) {
+        if let Some(count) = self.counts.borrow_mut().get_mut(source) {
+            count.members = count.members.saturating_sub(1);
+        }
     }
 }

@@ -23,17 +23,18 @@ mod track;
 
 use core::{cell::Cell, ops::Deref};
 
-use crate::fragment::Fragment;
+use crate::{fragment::Fragment, limit::Limits, set::Sets};
 
 pub use entry::{
     DEFAULT_QUOTA, Entry, TRACKING_COUNTERS, Tracking, TrackingCounter, sweep_verdict,
 };
+pub(crate) use icmp::is_icmp_query;
 pub use key::{Key, Key4};
 #[cfg(any(test, feature = "user"))]
 pub use memory::MemoryTables;
 pub use tcp::TcpState;
 pub use timeout::{DEFAULT_TIMEOUTS, TIMEOUTS, Timeout, Timeouts, nanoseconds};
-pub(crate) use track::{Pending, Place, commit, track};
+pub(crate) use track::{Effect, Pending, Place, commit, track};
 
 /// What became of a connection to be stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +48,7 @@ pub enum Added {
 }
 
 /// Where connections, fragments and their settings live.
-pub trait Tables {
+pub trait Tables: Limits + Sets {
     /// A connection in the table.
     type Connection: Deref<Target = Cell<Entry>>;
     /// A fragment in the table.
@@ -79,6 +80,9 @@ pub trait Tables {
 
     /// Adds one to a counter of a port.
     fn count(&self, port: u32, counter: TrackingCounter);
+
+    /// Takes one from a counter of a port.
+    fn uncount(&self, port: u32, counter: TrackingCounter);
 }
 
 use crate::{class::Class, image::FrameDirection};

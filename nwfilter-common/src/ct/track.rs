@@ -10,11 +10,11 @@ use super::{
     timeout::Timeout,
 };
 use crate::{
-    abi::PortRecord,
     class::{Class, ip_protocol},
-    engine::Pages,
+    engine::{Hook, Pages},
     field::{CtState, Field, Fields, word},
     image::FrameDirection,
+    limit::{self, flow},
     packet::Packet,
     work::{Work, forget, recall},
 };
@@ -41,6 +41,15 @@ impl Pending {
                 reserved: 0,
             },
         }
+    }
+}
+
+impl Pending {
+    /// Whether a connection is to be stored that is not there.
+    #[inline(always)]
+    pub(crate) fn begins(&self) -> bool {
+        let todo = recall(&self.action);
+        todo == action::BEGIN || todo == action::REPLACE
     }
 }
 
@@ -97,6 +106,10 @@ pub(crate) fn track<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     }
     work.fields[Field::CtState.index()] = state as u64;
     work.fields[word::TRACKED] = 1;
+    work.fields[word::FLOW] = match state {
+        CtState::Invalid | CtState::Untracked => flow::NONE,
+        _ => flow::KNOWN,
+    };
 }
 
 /// Kinds of frames, as distances from the first class of an IP version.
@@ -376,21 +389,56 @@ const fn lifetime(protocol: u8, replied: bool, stream: bool) -> usize {
     timeout as usize
 }
 
-/// Does what [`track`] has found out. `advance` without `begin` is for a dropped frame that may
-/// change a connection, but not make one.
+/// What becomes of a frame's connection after the verdict.
+#[derive(Clone, Copy)]
+pub(crate) struct Effect {
+    /// A connection that is not there is made.
+    pub(crate) begin: bool,
+    /// One that is there is changed. Without `begin` for a dropped frame that may change a connection,
+    /// but not make one.
+    pub(crate) advance: bool,
+    /// Number of connection limits of the image.
+    pub(crate) limits: u32,
+}
+
+/// Does what [`track`] has found out.
 #[inline(always)]
-pub(crate) fn commit<T: Tables + ?Sized>(
+pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
     tables: &T,
-    port: u32,
-    record: &PortRecord,
-    work: &Work,
-    begin: bool,
-    advance: bool,
+    image: &I,
+    hook: &Hook<'_>,
+    work: &mut Work,
+    effect: Effect,
 ) {
+    let Hook { port, record, .. } = *hook;
+    let Effect {
+        begin,
+        advance,
+        limits,
+    } = effect;
     let todo = recall(&work.pending.action);
+    let happens = match todo {
+        action::NOTHING => false,
+        action::BEGIN => begin,
+        action::REPLACE => begin || advance,
+        _ => advance,
+    };
+    if !happens {
+        return;
+    }
+    if limits > 0 && todo != action::BEGIN {
+        let stored = tables.connection(&work.key);
+        let ends = todo == action::REPLACE
+            || limit::is_closed(&work.pending.entry)
+            || work.pending.entry.expires <= tables.now();
+        if ends && stored.is_some_and(|old| old.get().state & Entry::LIMITED != 0) {
+            limit::leave(tables, image, hook, work, limits);
+            work.pending.entry.state &= !Entry::LIMITED;
+        }
+    }
     let Work { key, pending, .. } = work;
     if todo == action::ADVANCE {
-        if advance && let Some(stored) = tables.connection(key) {
+        if let Some(stored) = tables.connection(key) {
             // Two frames of a connection may do this at the same time on two CPUs: the later one
             // wins, and the next frame corrects what was lost.
             stored.set(pending.entry);
@@ -405,9 +453,6 @@ pub(crate) fn commit<T: Tables + ?Sized>(
                 ..pending.entry
             });
         }
-        return;
-    }
-    if todo == action::NOTHING || !begin {
         return;
     }
     if todo == action::REPLACE && tables.replace_connection(key, &pending.entry) {

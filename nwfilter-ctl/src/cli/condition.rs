@@ -30,6 +30,18 @@ pub(super) fn condition(condition: &Condition, slots: &[Slot]) -> String {
                 slot_values(*test, slots)
             )
         }
+        Condition::Bit(test, wanted) => {
+            let no = if *wanted { "" } else { "no " };
+            format!("{no}TCP option {}", test.option_kind())
+        }
+        Condition::Set(test, wanted) => {
+            let not = if *wanted { "" } else { "not " };
+            format!("{not}in set {} by {}", test.name, test.directions())
+        }
+        Condition::Limit(test, above) => {
+            let more = if *above { "more than" } else { "at most" };
+            format!("{more} {} connections (limit {})", test.most, test.number)
+        }
     }
 }
 
@@ -225,6 +237,11 @@ pub(super) const fn name(field: Field) -> &'static str {
         Field::StpMaxAge => "STP maximum age",
         Field::StpHelloTime => "STP hello time",
         Field::StpForwardDelay => "STP forward delay",
+        Field::TcpOptionsBroken => "TCP options broken",
+        Field::TcpOptions0 => "TCP options 0-63",
+        Field::TcpOptions1 => "TCP options 64-127",
+        Field::TcpOptions2 => "TCP options 128-191",
+        Field::TcpOptions3 => "TCP options 192-255",
     }
 }
 

@@ -154,9 +154,13 @@ impl Context<'_> {
                     found: vec![Diagnostic::new(Code::Unsupported, span, message)],
                 }]
             }
-            CompileError::TooLarge { .. } | CompileError::TooDeep { .. } => vec![self.in_binding(
-                Diagnostic::new(Code::TooLarge, self.reference(), error.to_string()),
-            )],
+            CompileError::TooLarge { .. }
+            | CompileError::TooDeep { .. }
+            | CompileError::TooManyLimits { .. } => vec![self.in_binding(Diagnostic::new(
+                Code::TooLarge,
+                self.reference(),
+                error.to_string(),
+            ))],
         }
     }
 

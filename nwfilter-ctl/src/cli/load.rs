@@ -3,11 +3,12 @@
 
 use std::io::{IsTerminal as _, Write};
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use clap::{Args, ValueEnum};
+use nwfilter_common::SetName;
 
 use super::{
     CliError, Global,
@@ -16,6 +17,7 @@ use super::{
     render::{self, Checked},
 };
 use crate::{
+    address_set::{AddressSet, set_name},
     builtin::Flavour,
     diag::{SourceFile, any_error},
     model::{Binding, Semantics},
@@ -86,6 +88,8 @@ pub(super) struct Loaded {
     pub(super) binding: Binding,
     pub(super) semantics: Semantics,
     pub(super) prepared: Prepared,
+    /// The address sets beside the filters.
+    pub(super) sets: Vec<(SetName, AddressSet)>,
 }
 
 /// Reads, resolves and compiles. `None` when something is wrong with the documents, which has been
@@ -134,6 +138,10 @@ pub(super) fn load(
                 binding,
                 semantics,
                 prepared,
+                sets: match &args.filter_dir {
+                    Some(directory) => sets(&directory.join("sets"))?,
+                    None => Vec::new(),
+                },
             }))
         }
         Err(error) => {
@@ -141,4 +149,29 @@ pub(super) fn load(
             refused(&found, out, errors)
         }
     }
+}
+
+/// The address sets in a directory, which need not be there.
+fn sets(directory: &Path) -> Result<Vec<(SetName, AddressSet)>, CliError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CliError::File { path, source }
+    };
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed(directory))?,
+    };
+    let mut sets = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed(directory))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(name) = name.and_then(|name| name.strip_suffix(".set")) else {
+            continue;
+        };
+        let Ok(name) = set_name(name) else { continue };
+        let text = fs::read_to_string(&path).map_err(failed(&path))?;
+        let set = AddressSet::parse(&text).map_err(io::Error::other);
+        sets.push((name, set.map_err(failed(&path))?));
+    }
+    Ok(sets)
 }

@@ -12,6 +12,7 @@ pub mod explain;
 pub mod explain_code;
 pub mod filter;
 pub mod port;
+pub mod set;
 
 mod client;
 mod condition;
@@ -105,6 +106,8 @@ pub enum Command {
     Monitor(port::MonitorArgs),
     /// See [`port::status`].
     Status(port::StatusArgs),
+    /// See [`set`].
+    Set(set::SetArgs),
     /// See [`doctor`].
     Doctor(doctor::DoctorArgs),
 }
@@ -255,6 +258,7 @@ impl Cli {
             Command::Flush(args) => connections::flush(args, global, out),
             Command::Monitor(args) => port::monitor(args, global, out),
             Command::Status(_) => port::status(global, out),
+            Command::Set(args) => set::run(args, global, out),
             Command::Doctor(_) => doctor::run(global, out),
         }
     }

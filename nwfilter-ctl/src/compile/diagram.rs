@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use nwfilter_common::{Field, LeafVerdict};
 
-use super::rule::{Condition, FlatRule, Outcome, SlotTest};
+use super::rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SetTest, SlotTest};
 
 /// Where a test leads.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -29,6 +29,12 @@ pub(super) enum Node {
     Split(Field, Vec<u64>, Vec<Target>),
     /// By a comparison with slots: yes, no.
     Slots(SlotTest, Target, Target),
+    /// By a bit: yes, no.
+    Bit(BitTest, Target, Target),
+    /// By a connection limit: above, not above.
+    Limit(LimitTest, Target, Target),
+    /// By an address set: in it, not in it.
+    Set(SetTest, Target, Target),
 }
 
 /// The nodes of all diagrams of an image; a node comes after those it refers to.
@@ -43,6 +49,9 @@ pub(super) struct Diagram {
 enum Subject {
     Field(Field),
     Slots(SlotTest),
+    Bit(BitTest),
+    Limit(LimitTest),
+    Set(SetTest),
 }
 
 impl Condition {
@@ -50,6 +59,9 @@ impl Condition {
         match self {
             Self::In(field, _) => Subject::Field(*field),
             Self::Slots(test, _) => Subject::Slots(*test),
+            Self::Bit(test, _) => Subject::Bit(*test),
+            Self::Limit(test, _) => Subject::Limit(*test),
+            Self::Set(test, _) => Subject::Set(*test),
         }
     }
 }
@@ -290,7 +302,7 @@ impl States<'_, '_> {
         }
         let target = match self.choose(&list) {
             Subject::Field(field) => self.split(&list, field)?,
-            Subject::Slots(test) => self.slots(&list, test)?,
+            subject => self.either(&list, subject)?,
         };
         self.targets.insert(list, target);
         Some(target)
@@ -302,8 +314,13 @@ impl States<'_, '_> {
         let open = (0..self.parts.keys[first.rule as usize].len())
             .filter(|i| first.open & (1 << i) != 0)
             .map(|i| self.parts.keys[first.rule as usize][i].subject);
+        let mut open: Vec<Subject> = open.collect();
+        // A limit looks only at what all other tests of its rule match.
+        if !matches!(open[..], [_]) {
+            open.retain(|subject| !matches!(subject, Subject::Limit(_)));
+        }
         let mut best = None;
-        for subject in open.collect::<Vec<_>>() {
+        for subject in open {
             let score = self.score(list, subject);
             if best.is_none_or(|(best, _)| score > best) {
                 best = Some((score, subject));
@@ -328,17 +345,23 @@ impl States<'_, '_> {
         (rules, ways)
     }
 
-    fn slots(&mut self, list: &[Pending], test: SlotTest) -> Option<Target> {
+    /// A test that says yes or no.
+    fn either(&mut self, list: &[Pending], subject: Subject) -> Option<Target> {
         let [yes, no] = [true, false].map(|hit| {
             let rest: Vec<Pending> = list
                 .iter()
                 .filter_map(|&pending| {
-                    let Some(i) = self.open_condition(pending, Subject::Slots(test)) else {
+                    let Some(i) = self.open_condition(pending, subject) else {
                         return Some(pending);
                     };
-                    let negated =
-                        matches!(self.rule(pending).conditions[i], Condition::Slots(_, true));
-                    (hit != negated).then_some(Pending {
+                    let wanted = match self.rule(pending).conditions[i] {
+                        Condition::Slots(_, negated) => !negated,
+                        Condition::Bit(_, wanted)
+                        | Condition::Limit(_, wanted)
+                        | Condition::Set(_, wanted) => wanted,
+                        Condition::In(..) => return None,
+                    };
+                    (hit == wanted).then_some(Pending {
                         open: pending.open & !(1 << i),
                         ..pending
                     })
@@ -347,10 +370,18 @@ impl States<'_, '_> {
             self.normalise(rest)
         });
         let (yes, no) = (self.target(yes)?, self.target(no)?);
-        if yes == no {
+        // A limit counts whatever comes of it.
+        if yes == no && !matches!(subject, Subject::Limit(_)) {
             return Some(yes);
         }
-        Some(self.parts.diagram.add(Node::Slots(test, yes, no)))
+        let node = match subject {
+            Subject::Field(_) => return None,
+            Subject::Slots(test) => Node::Slots(test, yes, no),
+            Subject::Bit(test) => Node::Bit(test, yes, no),
+            Subject::Limit(test) => Node::Limit(test, yes, no),
+            Subject::Set(test) => Node::Set(test, yes, no),
+        };
+        Some(self.parts.diagram.add(node))
     }
 
     /// Goes through the field's values from low to high, keeping the rules that hold there.

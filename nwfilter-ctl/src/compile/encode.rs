@@ -7,16 +7,17 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use nwfilter_common::{
-    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_STEPS, NODES, NodeRef,
-    PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, WORD_MAGIC,
-    WORD_TRACKED, flag, head, kind, root_word, tracked_classes,
+    ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_LOOKED, MAX_STEPS,
+    NODES, NodeRef, PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH,
+    WORD_LIMITS, WORD_MAGIC, WORD_TRACKED, flag, head, kind, root_word, set_argument,
+    tracked_classes,
 };
 
 use super::{
     CompileError, Entry, Image, MAX_IMAGE_WORDS,
     diagram::{Diagram, Effort, Node, Target},
     lower::{DIRECTIONS, Lists},
-    rule::FlatRule,
+    rule::{Condition, FlatRule},
     specialise::specialise,
 };
 use crate::model::Semantics;
@@ -49,6 +50,7 @@ fn image_with(
     // What to look up connections for, and the layers in which later fragments miss something.
     let mut stateful: HashSet<(FrameDirection, Class)> = HashSet::new();
     let mut fragments: HashSet<TableLayer> = HashSet::new();
+    let mut options = false;
     for direction in DIRECTIONS {
         for layer in [TableLayer::Ethernet, TableLayer::Inet] {
             let rules = &lists.rules[&(direction, layer)];
@@ -57,9 +59,15 @@ fn image_with(
                     Target::Leaf(LeafVerdict::NoLayer, 0)
                 } else {
                     let rules = specialise(rules, class, layer, semantics);
-                    let mut conditions = rules.iter().flat_map(|(_, rule)| &rule.conditions);
-                    if conditions.any(|condition| condition.field() == Field::CtState) {
-                        stateful.insert((direction, class));
+                    for condition in rules.iter().flat_map(|(_, rule)| &rule.conditions) {
+                        match condition.field() {
+                            Field::CtState => _ = stateful.insert((direction, class)),
+                            Field::TcpOptionsBroken => options = true,
+                            _ => {}
+                        }
+                        if matches!(condition, Condition::Bit(..)) {
+                            options = true;
+                        }
                     }
                     let missing = Entry::missing(layer);
                     if class.is_fragment() && rules.iter().any(|(_, rule)| rule.entry == missing) {
@@ -81,11 +89,19 @@ fn image_with(
                 if steps > MAX_STEPS {
                     return Err(too_deep(direction, layer, rules.len()));
                 }
+                if nodes.looks(root) > MAX_LOOKED {
+                    return Err(CompileError::TooManyLimits {
+                        limit: MAX_LOOKED,
+                        direction,
+                    });
+                }
                 roots.push((root_word(direction, layer, class as usize), root));
             }
         }
     }
+    let limits = nodes.limits;
     let mut words = nodes.lay_out(&roots);
+    words[WORD_LIMITS] = limits;
     words[WORD_MAGIC] = IMAGE_MAGIC;
     words[WORD_ABI] = ABI_VERSION;
     words[WORD_LENGTH] = words.len() as u32;
@@ -93,6 +109,9 @@ fn image_with(
     let tracked = tracked_classes(|direction, class| stateful.contains(&(direction, class)));
     words[WORD_TRACKED..][..tracked.len()].copy_from_slice(&tracked);
     words[WORD_FLAGS] = flags(semantics, !stateful.is_empty(), &fragments);
+    if options {
+        words[WORD_FLAGS] |= flag::TCP_OPTIONS;
+    }
     words.resize(words.len().next_multiple_of(PAGE_WORDS), 0);
     Ok((Image::from_words(words), steps))
 }
@@ -153,6 +172,8 @@ struct Encoded {
     children: usize,
     /// Nodes on the longest way from here to a leaf, itself included.
     depth: usize,
+    /// Connection limits on the way with the most, itself included.
+    looks: usize,
 }
 
 /// The nodes of all diagrams; until they are laid out, a [`NodeRef`] is a node's number.
@@ -161,6 +182,8 @@ struct Nodes {
     nodes: Vec<Encoded>,
     /// Words of all of them.
     length: usize,
+    /// Connection limits of the image.
+    limits: u32,
 }
 
 impl Nodes {
@@ -172,15 +195,25 @@ impl Nodes {
         self.nodes[node.0 as usize].depth
     }
 
+    /// Connection limits on the way to a leaf with the most.
+    fn looks(&self, node: NodeRef) -> usize {
+        if node.is_leaf() {
+            return 0;
+        }
+        self.nodes[node.0 as usize].looks
+    }
+
     /// Adds a node. `children` are its last words.
     fn push(&mut self, words: Vec<u32>, children: usize) -> NodeRef {
-        let below = words[words.len() - children..].iter();
-        let depth = below.map(|child| self.depth(NodeRef(*child))).max();
+        let below = || words[words.len() - children..].iter().copied().map(NodeRef);
+        let depth = below().map(|child| self.depth(child)).max().unwrap_or(0) + 1;
+        let looks = below().map(|child| self.looks(child)).max().unwrap_or(0);
         self.length += words.len();
         self.nodes.push(Encoded {
             words,
             children,
-            depth: depth.unwrap_or(0) + 1,
+            depth,
+            looks,
         });
         NodeRef(self.nodes.len() as u32 - 1)
     }
@@ -240,6 +273,24 @@ impl Nodes {
                 let argument = u32::from(test.first) | u32::from(test.count) << 8;
                 let head = head(kind, test.field.index(), argument);
                 self.push(vec![head, target(*yes, refs).0, target(*no, refs).0], 2)
+            }
+            Node::Bit(test, yes, no) => {
+                let head = head(kind::BIT, test.field.index(), u32::from(test.bit));
+                self.push(vec![head, target(*yes, refs).0, target(*no, refs).0], 2)
+            }
+            Node::Set(test, yes, no) => {
+                let argument = set_argument(test.dimensions.into(), test.destinations.into());
+                let head = head(kind::SET, test.field.index(), argument);
+                let [yes, no] = [yes, no].map(|next| target(*next, refs).0);
+                self.push([&[head], &test.name.0[..], &[yes, no]].concat(), 2)
+            }
+            Node::Limit(test, yes, no) => {
+                self.limits = self.limits.max(u32::from(test.number) + 1);
+                let head = head(kind::LIMIT, Field::CtState.index(), test.number.into());
+                let [yes, no] = [yes, no].map(|next| target(*next, refs));
+                let node = self.push(vec![head, test.most, yes.0, no.0], 2);
+                self.nodes[node.0 as usize].looks += 1;
+                node
             }
             Node::Split(field, bounds, targets) => {
                 let targets: Vec<NodeRef> = targets.iter().map(|t| target(*t, refs)).collect();

@@ -20,7 +20,7 @@ use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
 pub use self::{
     decode::decode,
-    rule::{Condition, FlatRule, Outcome, SlotTest},
+    rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SetTest, SlotTest},
     set::ValueSet,
     slots::SlotSource,
     trace::{Considered, Ending, Known, Seen, trace},
@@ -148,6 +148,16 @@ pub enum CompileError {
         layer: TableLayer,
         /// Its length.
         rules: usize,
+    },
+    /// A frame could be looked at by more connection limits than the datapath keeps.
+    #[error(
+        "a frame {direction:?} could be looked at by more than {limit} rules with `connlimit-above`"
+    )]
+    TooManyLimits {
+        /// [`nwfilter_common::MAX_LOOKED`]
+        limit: usize,
+        /// Direction of the list.
+        direction: FrameDirection,
     },
     /// A frame would take more steps through the tables than the datapath makes.
     #[error(

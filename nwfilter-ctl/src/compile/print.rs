@@ -9,7 +9,7 @@ use nwfilter_common::{Field, FrameDirection, LeafVerdict, MacAddr, TableLayer};
 
 use super::{
     Compiled,
-    rule::{Condition, FlatRule, Outcome, SlotTest},
+    rule::{Condition, FlatRule, LimitTest, Outcome, SlotTest},
     set::ValueSet,
 };
 
@@ -99,6 +99,18 @@ impl Display for Condition {
                     write!(f, "..{}", first + count - 1)?;
                 }
                 Ok(())
+            }
+            Self::Bit(test, wanted) => {
+                let not = if *wanted { "" } else { "no " };
+                write!(f, "{not}TCP option {}", test.option_kind())
+            }
+            Self::Set(test, wanted) => {
+                let not = if *wanted { "" } else { "not " };
+                write!(f, "{not}in set {} by {}", test.name, test.directions())
+            }
+            Self::Limit(LimitTest { number, most }, above) => {
+                let more = if *above { "more than" } else { "at most" };
+                write!(f, "{more} {most} connections (limit {number})")
             }
         }
     }
@@ -228,5 +240,10 @@ const fn name(field: Field) -> &'static str {
         Field::StpMaxAge => "STP maximum age",
         Field::StpHelloTime => "STP hello time",
         Field::StpForwardDelay => "STP forward delay",
+        Field::TcpOptionsBroken => "TCP options broken",
+        Field::TcpOptions0 => "TCP options 0-63",
+        Field::TcpOptions1 => "TCP options 64-127",
+        Field::TcpOptions2 => "TCP options 128-191",
+        Field::TcpOptions3 => "TCP options 192-255",
     }
 }

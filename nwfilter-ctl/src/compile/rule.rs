@@ -1,7 +1,7 @@
 //! Flat rules: what a layer's filters come down to for one direction. A list is walked from the
 //! start; the first rule whose conditions all hold decides.
 
-use nwfilter_common::{Field, LeafVerdict};
+use nwfilter_common::{Field, LeafVerdict, SetName};
 
 use super::set::ValueSet;
 
@@ -32,6 +32,74 @@ pub enum Condition {
     In(Field, ValueSet),
     /// The field's value is, or is not, one of the port's addresses.
     Slots(SlotTest, bool),
+    /// A bit of the field is set, or not.
+    Bit(BitTest, bool),
+    /// The source has more connections than this, or not. Looking has an effect, so it is tested
+    /// last.
+    Limit(LimitTest, bool),
+    /// The frame is in an address set, or not.
+    Set(SetTest, bool),
+}
+
+/// A look into an address set.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SetTest {
+    /// The first field of the source address, which stands for the IP version.
+    pub field: Field,
+    /// Its name.
+    pub name: SetName,
+    /// Dimensions that are compared.
+    pub dimensions: u8,
+    /// A bit for each that is compared with the destination.
+    pub destinations: u8,
+}
+
+impl SetTest {
+    /// `src` or `dst` for each dimension.
+    pub fn directions(self) -> String {
+        let names = (0..self.dimensions).map(|i| match self.destinations >> i & 1 {
+            0 => "src",
+            _ => "dst",
+        });
+        names.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// A connection limit. Each rule of a list has its own, however many flat rules it comes down to.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LimitTest {
+    /// Which limit.
+    pub number: u16,
+    /// Connections that are not above it.
+    pub most: u32,
+}
+
+/// A look at one bit of a field that is no number.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct BitTest {
+    /// The field.
+    pub field: Field,
+    /// Number of the bit, from 0.
+    pub bit: u8,
+}
+
+impl BitTest {
+    /// Whether a TCP option of this kind is there.
+    pub const fn tcp_option(kind: u8) -> Self {
+        let (field, bit) = Field::tcp_option(kind);
+        Self { field, bit }
+    }
+
+    /// The inverse of [`BitTest::tcp_option`].
+    pub const fn option_kind(self) -> u8 {
+        let first = match self.field {
+            Field::TcpOptions1 => 64,
+            Field::TcpOptions2 => 128,
+            Field::TcpOptions3 => 192,
+            _ => 0,
+        };
+        first + self.bit
+    }
 }
 
 /// A comparison with a run of slots of the port record.

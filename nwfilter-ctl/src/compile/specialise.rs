@@ -5,7 +5,7 @@ use nwfilter_common::{Class, Field, Knowledge, LeafVerdict, TableLayer};
 
 use super::{
     Entry,
-    rule::{Condition, FlatRule, Outcome},
+    rule::{Condition, FlatRule, Outcome, SetTest},
     set::ValueSet,
 };
 use crate::model::Semantics;
@@ -63,9 +63,22 @@ pub(super) fn specialise(
                     *field,
                     constant(class, *field, layer, semantics).map(|v| set.contains(v)),
                 ),
-                Condition::Slots(test, _) => (test.field, None),
+                _ => (condition.field(), None),
             };
             possible &= !overlooks(class, condition, layer, semantics);
+            // A set may be of addresses with ports.
+            if let Condition::Set(
+                SetTest {
+                    dimensions: 2.., ..
+                },
+                _,
+            ) = condition
+                && knowledge(class, Field::SrcPort, layer, semantics) == Knowledge::Missing
+                && knowledge(class, field, layer, semantics) != Knowledge::Absent
+            {
+                unknown = true;
+                continue;
+            }
             match knowledge(class, field, layer, semantics) {
                 Knowledge::Present => match condition {
                     Condition::In(_, set) if set.is_full(field.max_value()) => {}
@@ -85,6 +98,8 @@ pub(super) fn specialise(
             continue;
         }
         let (entry, outcome) = if unknown {
+            // The rule does not get to look.
+            open.retain(|condition| !matches!(condition, Condition::Limit(..)));
             (Entry::missing(layer), Outcome::Decide(LeafVerdict::Drop))
         } else {
             (rule.entry, rule.outcome)

@@ -2,7 +2,8 @@
 //! nothing: that is the engine's work, with tables made of the same lists.
 
 use nwfilter_common::{
-    Class, Field, Fields, Knowledge, LeafVerdict, MAX_SLOT_RUN, SLOTS, Slot, TableLayer,
+    Class, Field, Knowledge, LeafVerdict, MAX_SLOT_RUN, MemoryTables, SLOTS, Slot, TableLayer,
+    Work, set_argument,
 };
 
 use super::{
@@ -17,8 +18,10 @@ use crate::model::Semantics;
 pub struct Seen<'a> {
     /// What the parser made of it.
     pub class: Class,
-    /// Its fields.
-    pub fields: &'a Fields,
+    /// The address sets.
+    pub tables: &'a MemoryTables,
+    /// What the engine made of it.
+    pub work: &'a Work,
     /// The addresses of its port.
     pub slots: &'a [Slot; SLOTS],
     /// The layer.
@@ -45,7 +48,7 @@ impl Seen<'_> {
     pub fn known(&self, field: Field) -> Known {
         match knowledge(self.class, field, self.layer, self.semantics) {
             Knowledge::Constant(value) => Known::Value(value),
-            Knowledge::Present => Known::Value(self.fields[field.index()]),
+            Knowledge::Present => Known::Value(self.work.fields[field.index()]),
             Knowledge::Missing => Known::Missing,
             Knowledge::Ignored => Known::Ignored,
             Knowledge::Absent => Known::Absent,
@@ -62,6 +65,18 @@ impl Seen<'_> {
             (Known::Value(value), Condition::Slots(test, negated)) => {
                 Some(self.in_slots(*test, value) != *negated)
             }
+            (Known::Value(value), Condition::Bit(test, wanted)) => {
+                Some((value >> test.bit & 1 != 0) == *wanted)
+            }
+            (Known::Value(_), Condition::Limit(test, above)) => {
+                let was_above = self.work.limit(u32::from(test.number));
+                Some(was_above == Some(*above))
+            }
+            (Known::Value(_), Condition::Set(test, wanted)) => {
+                let argument = set_argument(test.dimensions.into(), test.destinations.into());
+                let contained = self.tables.contains(self.work, &test.name, argument);
+                Some(contained == *wanted)
+            }
             (Known::Ignored, _) => Some(true),
             (Known::Absent, _) => Some(false),
             (Known::Missing, _) => None,
@@ -77,7 +92,9 @@ impl Seen<'_> {
             let first = same(&self.slots[at % SLOTS], value);
             match test.field.low_half() {
                 None => first,
-                Some(low) => first && same(&self.slots[(at + 1) % SLOTS], self.fields[low.index()]),
+                Some(low) => {
+                    first && same(&self.slots[(at + 1) % SLOTS], self.work.fields[low.index()])
+                }
             }
         })
     }
@@ -89,6 +106,9 @@ impl Condition {
         match self {
             Self::In(field, _) => *field,
             Self::Slots(test, _) => test.field,
+            Self::Bit(test, _) => test.field,
+            Self::Limit(..) => Field::CtState,
+            Self::Set(test, _) => test.field,
         }
     }
 }

@@ -8,6 +8,8 @@
 //! < {"version":1,"error":{"kind":"in-use","message":"filter `web` is used by the binding of vm2"}}
 //! ```
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
@@ -66,6 +68,45 @@ pub enum Call {
         #[serde(default)]
         raw: bool,
     },
+    /// Make an address set: [`SetInfo`].
+    SetCreate {
+        /// Its name.
+        name: String,
+        /// Its elements, as people write them.
+        #[serde(default)]
+        elements: Vec<String>,
+    },
+    /// Make or replace address sets: a list of [`SetInfo`].
+    SetImport {
+        /// Their elements by name.
+        sets: BTreeMap<String, Vec<String>>,
+    },
+    /// Remove an address set.
+    SetDestroy {
+        /// Its name.
+        name: String,
+    },
+    /// Add elements to a set, all at the same instant: [`SetInfo`].
+    SetAdd {
+        /// Its name.
+        name: String,
+        /// The elements.
+        elements: Vec<String>,
+    },
+    /// Remove elements from a set, all at the same instant: [`SetInfo`].
+    SetDel {
+        /// Its name.
+        name: String,
+        /// The elements.
+        elements: Vec<String>,
+    },
+    /// All address sets: a list of [`SetInfo`].
+    SetList,
+    /// The elements of a set: a list of strings.
+    SetShow {
+        /// Its name.
+        name: String,
+    },
     /// The connections of a port: [`ConnectionList`].
     Connections {
         /// Its device.
@@ -102,6 +143,13 @@ impl Call {
             Self::Show { .. } => "show",
             Self::Connections { .. } => "connections",
             Self::Flush { .. } => "flush",
+            Self::SetCreate { .. } => "set-create",
+            Self::SetImport { .. } => "set-import",
+            Self::SetDestroy { .. } => "set-destroy",
+            Self::SetAdd { .. } => "set-add",
+            Self::SetDel { .. } => "set-del",
+            Self::SetList => "set-list",
+            Self::SetShow { .. } => "set-show",
             Self::Status => "status",
             Self::Monitor { .. } => "monitor",
         }
@@ -115,6 +163,11 @@ impl Call {
                 | Self::Undefine { .. }
                 | Self::BindingCreate { .. }
                 | Self::BindingDelete { .. }
+                | Self::SetCreate { .. }
+                | Self::SetImport { .. }
+                | Self::SetDestroy { .. }
+                | Self::SetAdd { .. }
+                | Self::SetDel { .. }
                 | Self::Flush { .. }
         )
     }
@@ -224,6 +277,15 @@ pub struct FilterInfo {
     /// Why its file cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// An address set.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SetInfo {
+    /// Its name.
+    pub name: String,
+    /// Number of its elements.
+    pub elements: usize,
 }
 
 /// What has become of a binding.

@@ -30,6 +30,8 @@ pub struct Config {
     pub builtins: Flavour,
     /// How connections are tracked.
     pub connections: Connections,
+    /// Answers to rejected frames that a port sends per second; `None` for the default, 0 for none.
+    pub answers_per_second: Option<u32>,
 }
 
 /// How connections are tracked: the table `connections` of the configuration file. Timeouts are in
@@ -104,6 +106,7 @@ impl Default for Config {
             semantics: Semantics::default(),
             builtins: Flavour::default(),
             connections: Connections::default(),
+            answers_per_second: None,
         }
     }
 }
@@ -120,6 +123,7 @@ struct File {
     semantics: Option<SemanticsName>,
     builtins: Option<BuiltinsName>,
     connections: Option<Connections>,
+    answers_per_second: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -218,12 +222,18 @@ impl Config {
                 Some(BuiltinsName::V12_8) => Flavour::V12_8,
             },
             connections: file.connections.unwrap_or(default.connections),
+            answers_per_second: file.answers_per_second,
         })
     }
 
     /// Where leases are.
     pub(super) fn leases_dir(&self) -> PathBuf {
         self.state_dir.join("leases")
+    }
+
+    /// Where address sets are.
+    pub(super) fn sets_dir(&self) -> PathBuf {
+        self.filter_dir.join("sets")
     }
 
     /// Where bindings are.
@@ -244,6 +254,9 @@ mod tests {
         assert_eq!(config.semantics, Semantics::Libvirt);
         assert_eq!(config.builtins, Flavour::V12_8);
         assert_eq!(config.socket, Path::new(Config::SOCKET));
+        assert_eq!(config.answers_per_second, None);
+        let config = Config::parse("answers-per-second = 0").unwrap();
+        assert_eq!(config.answers_per_second, Some(0));
         assert_eq!(Config::parse("").unwrap(), Config::default());
     }
 

@@ -7,9 +7,11 @@ use nwfilter_common::MacAddr;
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters, leases::LeaseFiles,
+    Config, DaemonError, bindings::BindingFiles, error::chain, filters::Filters,
+    leases::LeaseFiles, set_files::SetFiles,
 };
 use crate::{
+    address_set::AddressSet,
     fault,
     kernel::{self, Bind, Change, Datapath, KernelError, Learn, Options},
     learn::Learner,
@@ -99,6 +101,8 @@ pub(super) struct Control {
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
     pub(super) leases: LeaseFiles,
+    pub(super) sets: BTreeMap<String, AddressSet>,
+    pub(super) set_files: SetFiles,
 }
 
 impl Control {
@@ -118,9 +122,12 @@ impl Control {
             attach: config.attach,
             quota: config.connections.per_port,
             timeouts: config.connections.timeouts(),
+            answers: config.answers_per_second,
         })?;
         let mut control = Self {
             shapes: Shapes::new(config.semantics),
+            sets: BTreeMap::new(),
+            set_files: SetFiles::new(config.sets_dir()),
             config,
             datapath,
             filters,
@@ -132,6 +139,7 @@ impl Control {
                 .collect(),
         };
         control.remember();
+        control.load_sets()?;
         control.prepare_all();
         control.release_unwanted();
         let ports: Vec<String> = control.bindings.keys().cloned().collect();

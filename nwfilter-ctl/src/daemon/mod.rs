@@ -22,6 +22,8 @@ mod links;
 mod monitor;
 mod notify;
 mod server;
+mod set_calls;
+mod set_files;
 mod view;
 
 use std::fs;
@@ -161,6 +163,13 @@ impl Control {
             Call::BindingList => json!(self.binding_list()),
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
             Call::Show { port, raw } => json!(self.show(&port, raw)?),
+            Call::SetCreate { name, elements } => json!(self.create_set(&name, &elements)?),
+            Call::SetImport { sets } => json!(self.import_sets(&sets)?),
+            Call::SetDestroy { name } => json!(self.destroy_set(&name)?),
+            Call::SetAdd { name, elements } => json!(self.add_to_set(&name, &elements)?),
+            Call::SetDel { name, elements } => json!(self.remove_from_set(&name, &elements)?),
+            Call::SetList => json!(self.list_sets()),
+            Call::SetShow { name } => json!(self.show_set(&name)?),
             Call::Connections { port } => json!(self.connections(&port)?),
             Call::Flush { port } => json!(self.flush(&port)?),
             Call::Status => json!(self.status()?),

@@ -90,3 +90,11 @@ pub(super) fn wait_until(time: u64) {
         thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Another value of [`nwfilter_common::PortRecord::limits`], which no port has had lately.
+pub(super) fn epoch(before: Option<u32>) -> u32 {
+    let milliseconds = (now() / 1_000_000) as u32;
+    before.map_or(milliseconds, |before| {
+        milliseconds.max(before.wrapping_add(1))
+    })
+}

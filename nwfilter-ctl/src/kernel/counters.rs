@@ -126,6 +126,8 @@ struct Mapping<T> {
 
 // SAFETY: the memory is shared by design, and read and written by atomic operations only.
 unsafe impl<T> Send for Mapping<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Mapping<T> {}
 
 impl<T> Mapping<T> {
     fn new(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, KernelError> {

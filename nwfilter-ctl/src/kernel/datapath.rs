@@ -14,11 +14,11 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, RingBuf},
+    maps::{MapData, ProgramArray, RingBuf},
 };
 use nwfilter_common::{
-    ABI_VERSION, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_PORTS, MacAddr, PortRecord,
-    SLOTS, Slot, Timeouts, Tracking, names,
+    ABI_VERSION, Answers, Counter, FAULT_COUNTERS, FrameDirection, Global, MAX_PORTS, MacAddr,
+    PortRecord, SLOTS, SetKey, SetName, Slot, Timeouts, Tracking, names,
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     counters::{Counters, Pairs, difference},
     object,
     plan::Plan,
+    sets::Sets,
     sys,
     tables::{self, Tables},
 };
@@ -44,6 +45,9 @@ pub struct Options {
     pub quota: u32,
     /// How long connections live; 0 for what Linux does.
     pub timeouts: Timeouts,
+    /// Answers to rejected frames that a port sends per second; `None` for
+    /// [`nwfilter_common::DEFAULT_ANSWERS`].
+    pub answers: Option<u32>,
 }
 
 /// A change of one port.
@@ -110,8 +114,11 @@ struct Ready {
 /// The loaded datapath.
 pub struct Datapath {
     ebpf: Ebpf,
+    /// Without pins, the kernel empties it when nobody holds it.
+    _answerers: ProgramArray<MapData>,
     tables: Tables,
     counters: Counters,
+    sets: Sets,
     connections: Connections,
     options: Options,
     ports: BTreeMap<String, PortState>,
@@ -145,10 +152,15 @@ impl Datapath {
         let mut tables = Tables::new(&mut ebpf)?;
         tables.set_global(Global::AbiVersion, u64::from(ABI_VERSION))?;
         let counters = Counters::new(&mut ebpf)?;
+        let rate = options.answers.map_or(0, |rate| u64::from(rate) + 1);
+        tables.set_global(Global::AnswerRate, rate)?;
         let mut connections = Connections::new(&mut ebpf)?;
         connections.set_timeouts(&options.timeouts)?;
         let generation = tables.global(Global::Generation)?;
+        let sets = Sets::new(&mut ebpf)?;
         let mut datapath = Self {
+            sets,
+            _answerers: object::set_answerers(&mut ebpf)?,
             ebpf,
             tables,
             counters,
@@ -335,6 +347,7 @@ impl Datapath {
             Some(known) => known.number,
             None => plan.port(ifindex)?,
         };
+        let limits = known.map(|known| known.record.limits);
         let mut record = PortRecord {
             ifindex,
             image: image_number,
@@ -349,6 +362,10 @@ impl Datapath {
                 },
             quota: self.options.quota,
             since: known.map_or_else(connections::now, |known| known.record.since),
+            limits: match limits {
+                Some(limits) if same.is_some() => limits,
+                limits => connections::epoch(limits),
+            },
             ..PortRecord::default()
         };
         record.slots[..slots.len()].copy_from_slice(slots);
@@ -702,6 +719,52 @@ impl Datapath {
         self.connections.of_port(self.known(port)?.number)
     }
 
+    /// Makes or replaces an address set, for all ports at the same instant. Each element comes with whether
+    /// it is an exception.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many sets or elements.
+    pub fn replace_set(
+        &mut self,
+        name: SetName,
+        elements: impl IntoIterator<Item = (SetKey, bool)>,
+    ) -> Result<(), KernelError> {
+        self.sets.replace(name, elements)
+    }
+
+    /// Adds an element to a set, with whether it is an exception, or removes one (`None`).
+    ///
+    /// # Errors
+    ///
+    /// When there is no such set, or no such element to remove.
+    pub fn change_set(
+        &mut self,
+        name: SetName,
+        key: &SetKey,
+        exception: Option<bool>,
+    ) -> Result<(), KernelError> {
+        self.sets.change(name, key, exception)
+    }
+
+    /// Removes all address sets but these.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn retain_sets(&mut self, wanted: &BTreeSet<SetName>) -> Result<(), KernelError> {
+        self.sets.retain(wanted)
+    }
+
+    /// How many rejected frames of a port were answered, and how many were not.
+    ///
+    /// # Errors
+    ///
+    /// An unknown port, or a map that cannot be read.
+    pub fn answers(&self, port: &str) -> Result<Answers, KernelError> {
+        self.tables.answers(self.known(port)?.number)
+    }
+
     /// The clock of connections and fragments, in nanoseconds.
     pub fn now(&self) -> u64 {
         connections::now()
@@ -725,6 +788,7 @@ impl Datapath {
         let mut state = *self.known(port)?;
         // What began in the same tick of the clock is forgotten, too.
         state.record.since = connections::now() + 1;
+        state.record.limits = connections::epoch(Some(state.record.limits));
         self.switch(&[Ready {
             name: port.to_owned(),
             state,

@@ -18,6 +18,7 @@ mod events;
 mod object;
 mod plan;
 pub mod probe;
+mod sets;
 mod sys;
 mod tables;
 

@@ -3,16 +3,18 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use aya::{
-    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel, maps::MapError,
-    programs::SchedClassifier, util::nr_cpus,
+    Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
+    maps::{MapData, MapError, ProgramArray},
+    programs::SchedClassifier,
+    util::nr_cpus,
 };
 use nwfilter_common::{FrameDirection, TALLIES, names};
 
-use super::KernelError;
+use super::{KernelError, tables};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 21] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -29,9 +31,21 @@ const MAPS: [&str; 16] = [
     names::FRAGMENTS,
     names::TIMEOUTS,
     names::TRACKING,
+    names::MEMBERS,
+    names::COUNTS,
+    names::ANSWERS,
+    names::ANSWERERS,
+    names::SETS,
 ];
 
-const PROGRAMS: [&str; 3] = [names::PROGRAM_IN, names::PROGRAM_OUT, names::PROGRAM_SWEEP];
+/// All programs.
+const PROGRAMS: [&str; 5] = [
+    names::PROGRAM_IN,
+    names::PROGRAM_OUT,
+    names::PROGRAM_SWEEP,
+    names::PROGRAM_ANSWER_IN,
+    names::PROGRAM_ANSWER_OUT,
+];
 
 /// Result of running a program on a frame with `BPF_PROG_TEST_RUN`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -92,6 +106,23 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         }
     }
     Ok(ebpf)
+}
+
+/// Tells the programs which ones answer. The map must live as long as they are to do that.
+pub(super) fn set_answerers(ebpf: &mut Ebpf) -> Result<ProgramArray<MapData>, KernelError> {
+    let mut answerers: ProgramArray<MapData> = tables::take(ebpf, names::ANSWERERS)?;
+    for (direction, name) in [
+        (FrameDirection::In, names::PROGRAM_ANSWER_IN),
+        (FrameDirection::Out, names::PROGRAM_ANSWER_OUT),
+    ] {
+        let fd = program(ebpf, name)?
+            .fd()
+            .map_err(|source| KernelError::program(name, source))?;
+        answerers
+            .set(direction as u32, fd, 0)
+            .map_err(KernelError::map(names::ANSWERERS, "write"))?;
+    }
+    Ok(answerers)
 }
 
 /// Name of the program for a direction.

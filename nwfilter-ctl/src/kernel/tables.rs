@@ -6,7 +6,9 @@ use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, MapError},
 };
-use nwfilter_common::{Global, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH, names};
+use nwfilter_common::{
+    Answers, Global, MAX_PORTS, PAGE_WORDS, Page, PortRecord, WORD_LENGTH, names,
+};
 
 use super::KernelError;
 use crate::compile::Image;
@@ -24,6 +26,7 @@ pub(super) struct Tables {
     ports: Array<MapData, PortRecord>,
     images: Inner,
     pages: Inner,
+    answers: Array<MapData, Answers>,
 }
 
 /// Takes a map out of the object.
@@ -43,6 +46,7 @@ impl Tables {
             ports: take(ebpf, names::PORTS)?,
             images: take(ebpf, names::IMAGES)?,
             pages: take(ebpf, names::PAGES)?,
+            answers: take(ebpf, names::ANSWERS)?,
         })
     }
 
@@ -126,6 +130,11 @@ impl Tables {
             )?;
         }
         write_pages(&mut self.images, names::IMAGES, number, first, 0)
+    }
+
+    pub(super) fn answers(&self, port: u32) -> Result<Answers, KernelError> {
+        let failed = KernelError::map(names::ANSWERS, "read");
+        self.answers.get(&port, 0).map_err(failed)
     }
 }
 

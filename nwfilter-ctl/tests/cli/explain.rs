@@ -238,3 +238,26 @@ fn nobody_reading_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn address_sets_beside_the_filters_count() {
+    let filter = "<filter name='blocked'><rule action='drop' direction='out'>\
+                  <all ipset='own' ipsetflags='src'/></rule></filter>";
+    let documents = Documents::new(&[
+        ("binding.xml", &binding("blocked", "")),
+        ("blocked.xml", filter),
+    ]);
+    let verdict = || {
+        let options = ["--direction", "out", "--filter-dir", documents.directory()];
+        let frame = explain(
+            &documents.path("binding.xml"),
+            &options,
+            &udp((MAC, IP), (OTHER_MAC, OTHER_IP), 53),
+        );
+        frame.1["verdict"].clone()
+    };
+    assert_eq!(verdict(), "accept", "there is no such set");
+    std::fs::create_dir(documents.path("sets")).unwrap();
+    std::fs::write(documents.path("sets/own.set"), "0.0.0.0/0\n").unwrap();
+    assert_eq!(verdict(), "drop");
+}

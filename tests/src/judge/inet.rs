@@ -305,6 +305,20 @@ impl Walk<'_> {
         });
         // The reference does not say it, but libvirt's own daemon does it: the sign is lost.
         let negated = test.negated && self.semantics == Semantics::Strict;
+        // A set may be of addresses with ports.
+        if directions.len() > 1 && self.packet.transport == Field::Unknown {
+            let known = addresses.test(negated, |_| true);
+            return Some(if known == Truth::False && addresses == Field::Absent {
+                Truth::False
+            } else {
+                Truth::Unknown
+            });
+        }
+        let icmp = self.packet.icmp();
+        let icmp = icmp
+            .value()
+            .map(|(kind, code)| u16::from_be_bytes([*kind, *code]));
+        let ports = self.packet.ports().value().copied();
         Some(addresses.test(negated, |(source, destination)| {
             test.values.iter().any(|value| match value {
                 Datum::Text(name) => self.sets.contains(&Lookup {
@@ -312,7 +326,8 @@ impl Walk<'_> {
                     directions: &directions,
                     source: *source,
                     destination: *destination,
-                    ports: self.packet.ports().value().copied(),
+                    ports: ports.or(icmp.map(|port| (port, port))),
+                    protocol: self.packet.protocol.value().copied(),
                 }),
                 _ => false,
             })

@@ -92,8 +92,10 @@ pub struct Lookup<'a> {
     pub source: IpAddr,
     /// Address.
     pub destination: IpAddr,
-    /// Source and destination port of a protocol that has them.
+    /// Source and destination port of a protocol that has them; of ICMP type and code, in both.
     pub ports: Option<(u16, u16)>,
+    /// IP protocol.
+    pub protocol: Option<u8>,
 }
 
 /// The address sets of the host.

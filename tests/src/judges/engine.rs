@@ -39,10 +39,14 @@ impl Engine {
         let mut work = Box::new(Work::new());
         // A field that the parser did not write must not be read: make it a wild value.
         work.fields = [0xdead_beef_dead_beef; FIELD_WORDS];
+        let tables = MemoryTables::new();
+        for (name, elements) in super::sets::sets() {
+            tables.set(name, elements);
+        }
         Ok(Self {
             compiled,
             record,
-            tables: MemoryTables::new(),
+            tables,
             work,
         })
     }
@@ -71,7 +75,10 @@ impl Decider for Engine {
             port: 0,
             record: &self.record,
         };
-        self.tables.clock.set(now);
+        if now > self.tables.clock.replace(now) {
+            // What has timed out counts for a limit until it is swept.
+            self.tables.sweep_members(&self.record);
+        }
         let verdict = nwfilter_common::decide(frame, &hook, pages, &self.tables, &mut self.work);
         match verdict.fault {
             Fault::None => {}

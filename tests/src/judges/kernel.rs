@@ -15,6 +15,8 @@ use crate::judge::{Cause, Decision, FrameDirection, Verdict};
 
 /// `TC_ACT_SHOT` (`linux/pkt_cls.h`).
 const DROPPED: i32 = 2;
+/// `TC_ACT_REDIRECT`: the frame became its own answer.
+const ANSWERED: i32 = 7;
 /// `TC_ACT_UNSPEC`: for the next program to decide.
 const PASSED: i32 = -1;
 
@@ -133,7 +135,7 @@ impl Decider for Kernel<'_> {
                 .is_some_and(|rule| rule.action == Action::Reject);
         let verdict = match run.action {
             PASSED => Verdict::Accept,
-            DROPPED if rejects => Verdict::Reject,
+            DROPPED | ANSWERED if rejects => Verdict::Reject,
             DROPPED => Verdict::Drop,
             action => bail!("TC action {action}"),
         };

@@ -4,6 +4,7 @@
 mod coverage;
 mod engine;
 mod kernel;
+pub mod sets;
 
 use std::fmt::{self, Write as _};
 

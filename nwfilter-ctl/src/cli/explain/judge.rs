@@ -1,10 +1,10 @@
 //! The engine in userspace, one frame after the other, and the list of rules it went by.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use nwfilter_common::{
-    Class, CtState, Fault, Fields, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord,
-    TableLayer, Work, decide, parse,
+    Class, CtState, Fault, FrameDirection, Hook, LeafVerdict, MemoryTables, PortRecord, TableLayer,
+    Work, decide, parse,
 };
 
 use super::{super::load::Loaded, capture::Frame};
@@ -39,7 +39,9 @@ pub(super) struct Why<'a> {
 pub(super) struct Sight {
     /// For a later fragment that of the first one, if it is known.
     pub(super) class: Class,
-    pub(super) fields: Fields,
+    pub(super) work: Box<Work>,
+    /// With the address sets.
+    pub(super) tables: Rc<MemoryTables>,
     /// If the tables asked for it.
     pub(super) connection: Option<CtState>,
 }
@@ -59,18 +61,22 @@ pub(super) struct Judge<'a> {
     loaded: &'a Loaded,
     times: bool,
     record: PortRecord,
-    tables: MemoryTables,
+    tables: Rc<MemoryTables>,
     work: Box<Work>,
 }
 
 impl<'a> Judge<'a> {
     /// `times`: whether time passes as the frames say; otherwise it stands still.
     pub(super) fn new(loaded: &'a Loaded, times: bool) -> Self {
+        let tables = MemoryTables::new();
+        for (name, set) in &loaded.sets {
+            tables.set(*name, set.keys());
+        }
         Self {
             loaded,
             times,
             record: loaded.prepared.record(),
-            tables: MemoryTables::new(),
+            tables: Rc::new(tables),
             work: Box::default(),
         }
     }
@@ -87,7 +93,7 @@ impl<'a> Judge<'a> {
             port: 0,
             record: &self.record,
         };
-        let verdict = decide(data, &hook, image.pages(), &self.tables, &mut self.work);
+        let verdict = decide(data, &hook, image.pages(), &*self.tables, &mut self.work);
         let by = match verdict.fault {
             Fault::None => By::Entry(verdict.layer, verdict.entry()),
             fault => By::Fault(fault),
@@ -109,7 +115,8 @@ impl<'a> Judge<'a> {
             decision,
             seen: Some(Sight {
                 class: class.unwrap_or(headers.class),
-                fields: self.work.fields,
+                work: self.work.clone(),
+                tables: Rc::clone(&self.tables),
                 connection: self.work.connection(),
             }),
             layers: self.layers(direction, by),
@@ -121,6 +128,7 @@ impl<'a> Judge<'a> {
     fn advance(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.tables.clock.set(time.max(self.tables.clock.get()));
+        self.tables.sweep_members(&self.record);
     }
 
     /// The layers that the last frame reached.
@@ -136,7 +144,8 @@ impl<'a> Judge<'a> {
             };
             let seen = Seen {
                 class,
-                fields: &self.work.fields,
+                tables: &self.tables,
+                work: &self.work,
                 slots: &self.record.slots,
                 layer,
                 semantics: self.loaded.semantics,

@@ -7,14 +7,13 @@ use nix::sched::{CloneFlags, unshare};
 use nwfilter_common::{Counter, FAULT_COUNTERS, Fault, FrameDirection, LeafVerdict, TableLayer};
 
 use super::{
-    super::CliError,
+    super::{CliError, load::Loaded},
     capture::Frame,
     judge::{By, Decision},
 };
 use crate::{
     compile::{Compiled, Entry, Outcome},
     kernel::{Change, Datapath, KernelError, Options},
-    prepare::Prepared,
 };
 
 /// Every network namespace has this device.
@@ -27,13 +26,17 @@ const TC_ACT_PIPE: i32 = 3;
 
 /// Runs frames in order. `None` stands for a frame that the kernel cannot be given.
 pub(super) fn decide_all(
-    prepared: &Prepared,
+    loaded: &Loaded,
     frames: &[(FrameDirection, Frame)],
 ) -> Result<Vec<Option<Decision>>, CliError> {
+    let prepared = &loaded.prepared;
     // A namespace belongs to a thread; this one is gone afterwards.
     let run = || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|error| CliError::Namespace(error.into()))?;
         let mut datapath = Datapath::open(Options::default())?;
+        for (name, set) in &loaded.sets {
+            datapath.replace_set(*name, set.keys())?;
+        }
         datapath.apply(&[Change::Bind(prepared.bind(PORT))])?;
         frames
             .iter()

@@ -114,7 +114,7 @@ pub fn run(
         .map(|frame| (given.unwrap_or_else(|| direction(&frame, mac)), frame))
         .collect();
     let mut from_kernel = if args.kernel {
-        Some(kernel::decide_all(&loaded.prepared, &frames)?.into_iter())
+        Some(kernel::decide_all(&loaded, &frames)?.into_iter())
     } else {
         None
     };

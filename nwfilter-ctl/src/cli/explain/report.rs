@@ -170,7 +170,8 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
                 let _ = writeln!(text, "  {} layer", place::layer_title(reached.layer));
                 let seen = Seen {
                     class: reached.class,
-                    fields: &sight.fields,
+                    tables: &sight.tables,
+                    work: &sight.work,
                     slots,
                     layer: reached.layer,
                     semantics: self.loaded.semantics,
@@ -203,7 +204,8 @@ impl<'a, O: Write, E: Write> Report<'a, O, E> {
         let slots = &self.loaded.prepared.record().slots;
         let seen = Seen {
             class: sight.class,
-            fields: &sight.fields,
+            tables: &sight.tables,
+            work: &sight.work,
             slots,
             layer: TableLayer::Inet,
             semantics: self.loaded.semantics,
@@ -267,6 +269,12 @@ fn instead(test: &Condition, seen: &Seen<'_>) -> String {
         Known::Value(value) => match test {
             Condition::In(field, _) => format!("it is {}", condition::value(*field, value)),
             Condition::Slots(test, _) => format!("it is {}", frame_value(seen, test.field)),
+            Condition::Bit(_, true) => "it has none".into(),
+            Condition::Bit(_, false) => "it has one".into(),
+            Condition::Limit(_, true) => "it has not".into(),
+            Condition::Set(_, true) => "it is not".into(),
+            Condition::Set(_, false) => "it is".into(),
+            Condition::Limit(_, false) => "it has more".into(),
         },
         _ => "such frames have none".into(),
     }
@@ -279,20 +287,26 @@ fn frame_value(seen: &Seen<'_>, field: Field) -> String {
     };
     match field.low_half() {
         None => condition::value(field, value),
-        Some(low) => condition::address6(value, seen.fields[low.index()]).to_string(),
+        Some(low) => condition::address6(value, seen.work.fields[low.index()]).to_string(),
     }
 }
 
 /// ARP addresses are only there if they are of the usual kinds, and a connection's state if a rule
 /// asks for it.
 fn is_meaningful(field: Field, sight: &Sight) -> bool {
-    let fields = &sight.fields;
+    let fields = &sight.work.fields;
     match field {
         Field::CtState => sight.connection.is_some(),
         Field::ArpSrcMac | Field::ArpDstMac => fields[Field::ArpMacs.index()] != 0,
         Field::ArpSrcIp | Field::ArpDstIp | Field::ArpGratuitous => {
             fields[Field::ArpIps.index()] != 0
         }
+        // Options are looked for if a rule asks, and said there.
+        Field::TcpOptionsBroken
+        | Field::TcpOptions0
+        | Field::TcpOptions1
+        | Field::TcpOptions2
+        | Field::TcpOptions3 => false,
         _ => true,
     }
 }

@@ -2,16 +2,16 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use nwfilter_common::{BRIDGE_GROUP_ADDRESS, Field, MacAddr, ethertype, ip_protocol};
+use nwfilter_common::{BRIDGE_GROUP_ADDRESS, Field, MacAddr, SetName, ethertype, ip_protocol};
 
 use crate::{
     compile::{
         CompileError,
-        rule::{Condition, SlotTest},
+        rule::{BitTest, Condition, SetTest, SlotTest},
         set::ValueSet,
         slots::{Full, SlotTable},
     },
-    model::{Attr, Datum, Protocol, Semantics},
+    model::{Attr, Datum, Protocol, Semantics, SetDirection},
     resolve::{Instance, Test},
 };
 
@@ -42,13 +42,22 @@ pub(super) enum Orientation {
     Swapped,
 }
 
-/// The alternatives, one of which must hold, that an instance's element and tests come down to.
+/// What an instance's element and tests come down to.
+pub(super) struct Tests {
+    /// One of these must hold.
+    pub(super) alternatives: Vec<Conjunction>,
+    /// If one of these holds, nobody can say whether the rule matches: its options may be in the part
+    /// of the header that is broken.
+    pub(super) doubts: Vec<Conjunction>,
+}
+
+/// What an instance's element and tests come down to.
 pub(super) fn conditions(
     instance: &Instance,
     orientation: Orientation,
     semantics: Semantics,
     slots: &mut SlotTable,
-) -> Result<Vec<Conjunction>, Stop> {
+) -> Result<Tests, Stop> {
     let mut builder = Builder {
         instance,
         orientation,
@@ -58,7 +67,7 @@ pub(super) fn conditions(
     };
     builder.element();
     builder.tests()?;
-    Ok(builder.alternatives)
+    Ok(builder.finish())
 }
 
 struct Builder<'a> {
@@ -165,6 +174,38 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// Adds what is known of some frames only, last.
+    fn finish(mut self) -> Tests {
+        let Some(test) = self.get(Attr::TcpOption) else {
+            return Tests {
+                alternatives: self.alternatives,
+                doubts: vec![],
+            };
+        };
+        let kinds = test.values.iter().filter_map(number);
+        let bits: Vec<BitTest> = kinds.map(|kind| BitTest::tcp_option(kind as u8)).collect();
+        let no = |bits: &[BitTest]| -> Conjunction {
+            bits.iter().map(|bit| Condition::Bit(*bit, false)).collect()
+        };
+        let broken = |value| Condition::In(Field::TcpOptionsBroken, ValueSet::single(value));
+        let none = |value| [no(&bits), vec![broken(value)]].concat();
+        let (negated, sure) = (test.negated, self.alternatives.clone());
+        self.and_either(&[none(1)]);
+        let doubts = std::mem::replace(&mut self.alternatives, sure);
+        if negated {
+            self.and_either(&[none(0)]);
+        } else {
+            // Not the same frame twice.
+            let nth = |i: usize| [no(&bits[..i]), vec![Condition::Bit(bits[i], true)]].concat();
+            let either: Vec<_> = (0..bits.len()).map(nth).collect();
+            self.and_either(&either);
+        }
+        Tests {
+            alternatives: self.alternatives,
+            doubts,
+        }
+    }
+
     /// One attribute. Masks, range ends and flags are taken along with the attribute they belong to.
     fn test(&mut self, test: &Test) -> Result<(), Stop> {
         use Field as F;
@@ -263,14 +304,58 @@ impl Builder<'_> {
                 self.icmp(Some(set(test)), self.get(Attr::Code).map(set));
             }
             Attr::Flags => self.tcp_flags(test),
-            Attr::TcpOption | Attr::ConnlimitAbove | Attr::IpSet => {
+            Attr::IpSet => self.set(test)?,
+            // States and limits are the matrix's, options come last; the rest belongs to another attribute or tests nothing.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// `ipset` with `ipsetflags`; without flags it is ignored.
+    fn set(&mut self, test: &Test) -> Result<(), Stop> {
+        let flags = self
+            .get(Attr::IpSetFlags)
+            .and_then(|flags| flags.values.first());
+        let Some(Datum::SetDirections(directions)) = flags else {
+            return Ok(());
+        };
+        let swapped = self.orientation == Orientation::Swapped;
+        let bits = directions.iter().enumerate().map(|(i, direction)| {
+            let destination = (*direction == SetDirection::Dst) != swapped;
+            u8::from(destination) << i
+        });
+        let v4 = self.instance.protocol.family() == Some(crate::model::Family::V4);
+        let flags = SetTest {
+            field: if v4 { Field::Ip4Src } else { Field::Ip6SrcHigh },
+            name: SetName::default(),
+            dimensions: directions.len() as u8,
+            destinations: bits.fold(0, |all, bit| all | bit),
+        };
+        let mut sets = Vec::new();
+        for value in &test.values {
+            let Datum::Text(name) = value else { continue };
+            let Some(name) = SetName::new(name) else {
                 return Err(Stop::Error(CompileError::Unsupported {
                     origin: self.instance.origin.clone(),
                     what: test.attr,
                 }));
+            };
+            sets.push(SetTest { name, ..flags });
+        }
+        // More than one only if negated, and then it must be in none. libvirt loses the sign.
+        if test.negated && self.semantics == Semantics::Strict {
+            for alternative in &mut self.alternatives {
+                alternative.extend(sets.iter().map(|set| Condition::Set(*set, false)));
             }
-            // States are the matrix's; the rest belongs to another attribute or tests nothing.
-            _ => {}
+            return Ok(());
+        }
+        let alternatives = std::mem::take(&mut self.alternatives);
+        for alternative in alternatives {
+            self.alternatives.extend(sets.iter().map(|set| {
+                let mut alternative = alternative.clone();
+                alternative.push(Condition::Set(*set, true));
+                alternative
+            }));
         }
         Ok(())
     }

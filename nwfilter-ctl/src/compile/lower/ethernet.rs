@@ -139,6 +139,7 @@ impl Lowering<'_> {
         };
         let entry = self.entries.rule(instance);
         let alternatives = conditions(instance, orientation, self.semantics, &mut self.slots)?
+            .alternatives
             .into_iter()
             .map(|tests| [guard, &tests].concat())
             .collect();

@@ -4,13 +4,13 @@ use nwfilter_common::{CtState, Field, FrameDirection, LeafVerdict, TableLayer};
 
 use super::{
     Lowering,
-    conditions::{Orientation, Stop, conditions},
+    conditions::{Conjunction, Orientation, Stop, Tests, conditions},
     push,
 };
 use crate::{
     compile::{
         Entry,
-        rule::{Condition, FlatRule, Outcome},
+        rule::{Condition, FlatRule, LimitTest, Outcome},
         set::ValueSet,
     },
     model::{Action, Attr, CtStates, Datum, Direction, Layer, Semantics},
@@ -54,12 +54,26 @@ impl Lowering<'_> {
                 }
             }
             let entry = self.entries.rule(&instance);
-            let alternatives = conditions(&instance, orientation, self.semantics, &mut self.slots)?
-                .into_iter()
-                .map(|mut tests| {
-                    tests.extend(states.clone().map(|set| Condition::In(Field::CtState, set)));
-                    tests
-                })
+            let Tests {
+                alternatives,
+                doubts,
+            } = conditions(&instance, orientation, self.semantics, &mut self.slots)?;
+            let in_state = |mut tests: Conjunction| {
+                tests.extend(states.clone().map(|set| Condition::In(Field::CtState, set)));
+                tests
+            };
+            let missing = Entry::missing(TableLayer::Inet);
+            let doubts = doubts.into_iter().map(in_state).collect();
+            push(
+                &mut rules,
+                missing,
+                Outcome::Decide(LeafVerdict::Drop),
+                doubts,
+            );
+            let limit = self.limit(&instance);
+            let alternatives = alternatives.into_iter().map(in_state);
+            let alternatives = alternatives
+                .map(|tests| tests.into_iter().chain(limit.clone()).collect())
                 .collect();
             push(&mut rules, entry, Outcome::Decide(outcome), alternatives);
         }
@@ -71,6 +85,25 @@ impl Lowering<'_> {
             vec![vec![]],
         );
         Ok(rules)
+    }
+
+    /// The connection limit of a rule of one list.
+    fn limit(&mut self, instance: &Instance) -> Option<Condition> {
+        let test = instance
+            .tests
+            .iter()
+            .find(|test| test.attr == Attr::ConnlimitAbove)?;
+        let numbers = test.values.iter().filter_map(|value| match value {
+            Datum::Number(number) => Some(*number),
+            _ => None,
+        });
+        let limit = LimitTest {
+            number: self.limits,
+            // Above one of several is above the least.
+            most: numbers.min()?,
+        };
+        self.limits = self.limits.checked_add(1)?;
+        Some(Condition::Limit(limit, !test.negated))
     }
 }
 

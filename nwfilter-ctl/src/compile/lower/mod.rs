@@ -63,6 +63,8 @@ struct Lowering<'a> {
     semantics: Semantics,
     slots: SlotTable,
     entries: Entries,
+    /// Connection limits so far.
+    limits: u16,
 }
 
 impl<'a> Lowering<'a> {
@@ -72,6 +74,7 @@ impl<'a> Lowering<'a> {
             semantics,
             slots,
             entries: Entries::default(),
+            limits: 0,
         }
     }
 

@@ -70,7 +70,7 @@ fn a_run_of_slots_is_no_longer_than_a_node_can_compare() {
         .flat_map(|rule| &rule.conditions)
         .filter_map(|condition| match condition {
             Condition::Slots(test, _) => Some(usize::from(test.count)),
-            Condition::In(..) => None,
+            _ => None,
         })
         .collect();
     assert_eq!(runs.iter().sum::<usize>(), 12);
@@ -81,11 +81,28 @@ fn a_run_of_slots_is_no_longer_than_a_node_can_compare() {
 }
 
 #[test]
-fn what_the_datapath_has_not_is_named() {
-    let rules = instances("<rule action='drop' direction='in'><tcp connlimit-above='3'/></rule>");
-    let error = compile(&rules, Semantics::Strict).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "rule 0 of filter main (line 1): `connlimit-above` is not supported"
+fn a_filter_with_more_limits_than_a_frame_may_meet_is_refused() {
+    let filter = |count| {
+        let rule = "<rule action='drop' direction='in'><tcp connlimit-above='3'/></rule>";
+        instances(&rule.repeat(count))
+    };
+    let most = nwfilter_common::MAX_LOOKED;
+    assert!(compile(&filter(most), Semantics::Strict).is_ok());
+    let error = compile(&filter(most + 1), Semantics::Strict).unwrap_err();
+    assert!(
+        matches!(error, CompileError::TooManyLimits { .. }),
+        "{error}"
     );
+}
+
+#[test]
+fn only_images_that_ask_for_tcp_options_have_them_looked_for() {
+    use nwfilter_common::{WORD_FLAGS, flag};
+    let asks = |entries| compiled(entries).image.words()[WORD_FLAGS] & flag::TCP_OPTIONS != 0;
+    assert!(!asks(
+        "<rule action='drop' direction='in'><tcp flags='SYN/SYN'/></rule>"
+    ));
+    assert!(asks(
+        "<rule action='drop' direction='in'><tcp option='3'/></rule>"
+    ));
 }

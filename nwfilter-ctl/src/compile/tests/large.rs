@@ -107,7 +107,7 @@ fn expected(compiled: &Compiled, source: u32, destination: u32, port: u16) -> En
     };
     let holds = |condition: &Condition| match condition {
         Condition::In(of, set) => set.contains(field(*of)),
-        Condition::Slots(..) => panic!("no variable"),
+        other => panic!("{other}"),
     };
     let rule = rules
         .iter()

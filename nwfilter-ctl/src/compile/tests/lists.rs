@@ -139,3 +139,46 @@ fn a_test_that_holds_for_every_port_needs_a_port() {
     assert_eq!(outcome(Class::Ip4Udp), decide(LeafVerdict::Accept));
     assert_eq!(outcome(Class::Ip4Fragment), decide(LeafVerdict::Drop));
 }
+
+#[test]
+fn a_broken_list_of_tcp_options_leaves_doubt() {
+    let list = |rule: &str| {
+        let compiled = compiled(rule);
+        let rules = &compiled.lists[&(FrameDirection::In, TableLayer::Inet)];
+        rules.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        list("<rule action='accept' direction='in' statematch='0'><tcp option='200'/></rule>"),
+        [
+            "drop if EtherType 0x0800 and protocol 6 and no TCP option 200 and TCP options broken 1",
+            "accept if EtherType 0x0800 and protocol 6 and TCP option 200",
+            "accept",
+        ]
+    );
+    assert_eq!(
+        list("<rule action='drop' direction='in'><tcp match='no' option='3'/></rule>"),
+        [
+            "drop if EtherType 0x0800 and protocol 6 and no TCP option 3 and TCP options broken 1",
+            "drop if EtherType 0x0800 and protocol 6 and no TCP option 3 and TCP options broken 0",
+            "accept",
+        ]
+    );
+}
+
+#[test]
+fn limits_and_sets_stand_in_the_list() {
+    let compiled = compiled(
+        "<rule action='drop' direction='inout'><all ipset='x' ipsetflags='src,dst'/></rule>\
+         <rule action='drop' direction='out'><tcp match='no' connlimit-above='3'/></rule>",
+    );
+    let rules = &compiled.lists[&(FrameDirection::Out, TableLayer::Inet)];
+    let rules: Vec<_> = rules.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        rules,
+        [
+            "drop if EtherType 0x0800 and in set x by dst,src",
+            "drop if EtherType 0x0800 and protocol 6 and at most 3 connections (limit 0)",
+            "accept",
+        ]
+    );
+}
