@@ -289,7 +289,7 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
 fn is_open(stored: &Entry, fields: &Fields) -> bool {
     const ALL: u64 = (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK) as u64;
     stored.state & 0xff == TcpState::Established as u32
-        && fields[Field::TcpFlags.index()] & ALL == tcp::ACK as u64
+        && fields[Field::TcpFlags.index()] & ALL == u64::from(tcp::ACK)
 }
 
 /// What a frame makes of a connection.

@@ -137,6 +137,11 @@ fn ask(peer: &Peer, number: usize, batch: &Batch) -> Result<Vec<Answer>> {
 
     let mut judge = Judge::with_sets(&instances, LIBVIRT, Box::new(Members(batch.sets.clone())));
     let mut engine = Engine::new(&instances, LIBVIRT).map_err(|error| error.to_string());
+    if let Ok(engine) = &mut engine {
+        for (name, members) in &batch.sets {
+            engine.set(name, members);
+        }
+    }
     let mut answers = Vec::new();
     let host = if batch.host {
         Some(peer.host("10.100.0.0/16", "10.0.0.0/16")?)

@@ -1,9 +1,11 @@
 //! The product's compiler and engine in userspace as one of the judges.
 
+use std::net::IpAddr;
+
 use anyhow::{Result, bail};
 use nwfilter_common::{
     FIELD_WORDS, Fault, FrameDirection as Direction, Hook, LeafVerdict, MemoryTables, PortRecord,
-    TableLayer, Work,
+    SetName, TableLayer, Work,
 };
 use nwfilter_ctl::{
     compile::{CompileError, Compiled, Entry, compile},
@@ -11,7 +13,7 @@ use nwfilter_ctl::{
     resolve::Instance,
 };
 
-use super::Decider;
+use super::{Decider, sets::address_key};
 use crate::judge::{Cause, Decision, FrameDirection, Verdict};
 
 /// The engine with the image and the record of one port.
@@ -53,6 +55,17 @@ impl Engine {
 }
 
 impl Engine {
+    /// Has an address set of the host contain these addresses, and nothing else.
+    ///
+    /// # Panics
+    ///
+    /// If no set can have this name.
+    pub fn set(&mut self, name: &str, members: &[IpAddr]) {
+        let name = SetName::new(name).expect("a name of a set");
+        let elements = members.iter().map(|member| (address_key(*member), false));
+        self.tables.set(name, elements);
+    }
+
     /// What the compiler made.
     pub fn compiled(&self) -> &Compiled {
         &self.compiled

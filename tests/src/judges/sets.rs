@@ -8,10 +8,10 @@ use nwfilter_ctl::model::SetDirection;
 use crate::judge::{Lookup, Sets};
 
 /// A network, and whether it is an exception.
-type Network = (&'static str, u8, bool);
+type Network<'a> = (&'a str, u8, bool);
 
 /// `set`
-const NETWORKS: &[Network] = &[
+const NETWORKS: &[Network<'static>] = &[
     ("10.0.0.0", 24, false),
     ("10.0.0.2", 32, true),
     ("224.0.0.0", 4, false),
@@ -20,7 +20,7 @@ const NETWORKS: &[Network] = &[
 ];
 
 /// `other`: network, protocol, port.
-const SERVICES: &[(Network, u8, u16)] = &[
+const SERVICES: &[(Network<'static>, u8, u16)] = &[
     (("10.0.0.0", 24, false), 6, 80),
     (("10.0.0.0", 8, false), 17, 53),
     (("10.0.0.0", 8, false), 17, 67),
@@ -32,7 +32,7 @@ const SERVICES: &[(Network, u8, u16)] = &[
     (("::", 0, false), 6, 80),
 ];
 
-fn key((network, length, _): Network, service: Option<(u8, u16)>) -> SetKey {
+fn key((network, length, _): Network<'_>, service: Option<(u8, u16)>) -> SetKey {
     let mut key = SetKey {
         prefix: SetKey::BEFORE_ADDRESS + u32::from(length),
         ..SetKey::default()
@@ -54,6 +54,12 @@ fn key((network, length, _): Network, service: Option<(u8, u16)>) -> SetKey {
         key.port = port.to_be_bytes();
     }
     key
+}
+
+/// An address as an element of a set.
+pub(super) fn address_key(address: IpAddr) -> SetKey {
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    key((&address.to_string(), length, false), None)
 }
 
 /// The sets as the datapath knows them.

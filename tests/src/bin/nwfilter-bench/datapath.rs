@@ -134,6 +134,8 @@ fn anti_spoofing() -> Result<String> {
 
 /// A frame of a connection against the same frame that is accepted without one.
 fn connections() -> Result<String> {
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
     const REST: &str =
         "<rule action='drop' direction='inout' priority='900'><all/></rule></filter>";
     let accept = |name: &str, statematch: bool| {
@@ -158,8 +160,6 @@ fn connections() -> Result<String> {
         frame.resize(64, 0);
         frame
     };
-    const SYN: u8 = 2;
-    const ACK: u8 = 16;
     let data = frame(false, ACK);
     for (direction, frame) in [
         (FrameDirection::Out, frame(false, SYN)),
