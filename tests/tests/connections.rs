@@ -39,10 +39,14 @@ struct Host {
 
 impl Host {
     fn new(configuration: &str) -> Self {
+        Self::with(CLIENT, configuration)
+    }
+
+    fn with(filter: &str, configuration: &str) -> Self {
         let lan = Lan::new().unwrap();
         let vm = lan.vm("vm1", MAC).unwrap();
         let site = Site::new().unwrap();
-        fs::write(site.filters().join("client.xml"), CLIENT).unwrap();
+        fs::write(site.filters().join("client.xml"), filter).unwrap();
         fs::write(site.configuration(), configuration).unwrap();
         let daemon = site.start(&lan.host).unwrap();
         let binding = site.state().join("binding");
@@ -140,4 +144,21 @@ fn a_vm_has_no_more_connections_than_its_share() {
     assert!(expires.unwrap() > 30);
     host.json(&["flush", "vm1"]);
     assert!(host.asks(4003) && host.is_answered(4003));
+}
+
+#[test]
+fn answers_to_rejected_frames_are_counted() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let filter = CLIENT.replace("action='drop'", "action='reject'");
+    let host = Host::with(&filter, "answers-per-second = 1\n");
+    for _ in 0..20 {
+        assert!(!host.is_answered(4000));
+    }
+    let tracking = host.connections()["tracking"].take();
+    let [sent, suppressed] =
+        ["answers", "answers_suppressed"].map(|key| tracking[key].as_u64().unwrap());
+    assert!(sent >= 1 && suppressed >= 1, "{tracking}");
+    assert_eq!(sent + suppressed, 20);
 }

@@ -60,12 +60,15 @@ pub(super) fn show(
             invalid,
             expired,
             evicted,
+            answers,
+            answers_suppressed,
         } = tracking;
         writeln!(
             out,
             "\n{entries} stored of at most {quota}; since the port exists: {created} stored, \
              {expired} expired, {evicted} evicted, {over_quota} over the quota, {table_full} without \
-             room, {invalid} invalid frames"
+             room, {invalid} invalid frames; {answers} answers to rejected frames, {answers_suppressed} \
+             suppressed"
         )?;
     }
     Ok(Outcome::Done)

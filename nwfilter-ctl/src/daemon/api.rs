@@ -463,6 +463,10 @@ pub struct TrackingInfo {
     pub expired: u64,
     /// Unanswered connections removed to make room.
     pub evicted: u64,
+    /// ICMP errors sent for rejected frames.
+    pub answers: u64,
+    /// ICMP errors not sent because there were too many.
+    pub answers_suppressed: u64,
 }
 
 /// A connection.

@@ -49,6 +49,10 @@ impl Control {
             .datapath
             .tracking(port)
             .map_err(|error| kernel(&error))?;
+        let answers = self
+            .datapath
+            .answers(port)
+            .map_err(|error| kernel(&error))?;
         let counter = |which: TrackingCounter| counters[which as usize];
         Ok(TrackingInfo {
             quota: record.quota(),
@@ -59,6 +63,8 @@ impl Control {
             invalid: counter(TrackingCounter::Invalid),
             expired: counter(TrackingCounter::Expired),
             evicted: counter(TrackingCounter::Evicted),
+            answers: answers.sent,
+            answers_suppressed: answers.suppressed,
         })
     }
 }
