@@ -60,6 +60,8 @@ impl Prepared {
     /// A port record with which the engine decides frames in userspace as the kernel would.
     pub fn record(&self) -> PortRecord {
         let mut record = PortRecord {
+            // Any but 0, which would say that there is no port.
+            ifindex: 1,
             entries: self.compiled.entries.len() as u32,
             flags: PortRecord::READY,
             ..PortRecord::default()

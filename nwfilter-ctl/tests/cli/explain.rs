@@ -261,3 +261,31 @@ fn address_sets_beside_the_filters_count() {
     std::fs::write(documents.path("sets/own.set"), "0.0.0.0/0\n").unwrap();
     assert_eq!(verdict(), "drop");
 }
+
+#[test]
+fn limits_remember_connections_from_packet_to_packet() {
+    let documents = Documents::new(&[
+        (
+            "limited.xml",
+            "<filter name='limited'><rule action='drop' direction='out'>\
+             <udp connlimit-above='1'/></rule></filter>",
+        ),
+        ("binding.xml", &binding("limited", "")),
+    ]);
+    // A capture's packets have times, a second apart.
+    let frames = [53, 54].map(|port| udp((MAC, IP), (OTHER_MAC, OTHER_IP), port));
+    let capture = documents.path("frames.pcap");
+    std::fs::write(&capture, pcap(&frames)).unwrap();
+    let ran = run([
+        "explain",
+        &documents.path("binding.xml"),
+        "--filter-dir",
+        documents.directory(),
+        "--pcap",
+        &capture,
+        "--json",
+    ]);
+    let frames = ran.json()["frames"].take();
+    assert_eq!(frames[0]["verdict"], "accept");
+    assert_eq!(frames[1]["verdict"], "drop");
+}

@@ -33,6 +33,8 @@ impl Engine {
     pub fn new(instances: &[Instance], semantics: Semantics) -> Result<Self, CompileError> {
         let compiled = compile(instances, semantics)?;
         let mut record = PortRecord {
+            // Any but 0, which would say that there is no port.
+            ifindex: 1,
             entries: compiled.entries.len() as u32,
             flags: PortRecord::READY,
             ..PortRecord::default()
