@@ -22,6 +22,10 @@ use serde_json::Value;
 
 use crate::net::{NetNs, PATIENCE};
 
+/// How long a daemon may take to start: the kernel verifies its programs first, and many tests do so at
+/// a time.
+const START: Duration = Duration::from_mins(1);
+
 /// Where the test's pins are.
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -212,7 +216,7 @@ impl Site {
                 Ok(_) => {}
                 Err(_) => {
                     let ended = daemon.child.try_wait()?;
-                    if ended.is_some() || start.elapsed() > PATIENCE {
+                    if ended.is_some() || start.elapsed() > START {
                         bail!("the daemon is not ready ({ended:?}): {}", daemon.log());
                     }
                 }
