@@ -299,6 +299,8 @@ pub(crate) fn leave<T: Tables + ?Sized, I: Pages + ?Sized>(
 ) {
     work.member.connection = work.key;
     work.member.epoch = hook.record.limits;
+    // The frame may join under this address afterwards.
+    let source = work.member.source;
     let mut limit = 0;
     image.repeat(limits, || {
         work.member.limit = limit;
@@ -313,6 +315,7 @@ pub(crate) fn leave<T: Tables + ?Sized, I: Pages + ?Sized>(
         }
         true
     });
+    work.member.source = source;
 }
 
 #[cfg(feature = "user")]

@@ -262,8 +262,8 @@ fn address_sets_beside_the_filters_count() {
     assert_eq!(verdict(), "drop");
 }
 
-#[test]
-fn limits_remember_connections_from_packet_to_packet() {
+/// Verdicts on packets a second apart that leave a VM which may have one UDP connection at a time.
+fn with_one_connection(frames: &[Vec<u8>]) -> Vec<String> {
     let documents = Documents::new(&[
         (
             "limited.xml",
@@ -272,10 +272,8 @@ fn limits_remember_connections_from_packet_to_packet() {
         ),
         ("binding.xml", &binding("limited", "")),
     ]);
-    // A capture's packets have times, a second apart.
-    let frames = [53, 54].map(|port| udp((MAC, IP), (OTHER_MAC, OTHER_IP), port));
     let capture = documents.path("frames.pcap");
-    std::fs::write(&capture, pcap(&frames)).unwrap();
+    std::fs::write(&capture, pcap(frames)).unwrap();
     let ran = run([
         "explain",
         &documents.path("binding.xml"),
@@ -286,6 +284,23 @@ fn limits_remember_connections_from_packet_to_packet() {
         "--json",
     ]);
     let frames = ran.json()["frames"].take();
-    assert_eq!(frames[0]["verdict"], "accept");
-    assert_eq!(frames[1]["verdict"], "drop");
+    let verdict = |frame: &Value| frame["verdict"].as_str().unwrap().to_owned();
+    frames.as_array().unwrap().iter().map(verdict).collect()
+}
+
+#[test]
+fn limits_remember_connections_from_packet_to_packet() {
+    let frames = [53, 54].map(|port| udp((MAC, IP), (OTHER_MAC, OTHER_IP), port));
+    assert_eq!(with_one_connection(&frames), ["accept", "drop"]);
+}
+
+#[test]
+fn a_connection_that_begins_anew_counts_for_the_same_source() {
+    let [first, second] = [53, 54].map(|port| udp((MAC, IP), (OTHER_MAC, OTHER_IP), port));
+    let mut frames = vec![first.clone()];
+    // Until it has timed out.
+    frames.resize(60, arp(MAC, IP));
+    frames.extend([first, second]);
+    let verdicts = with_one_connection(&frames);
+    assert_eq!(verdicts[60..], ["accept", "drop"]);
 }
