@@ -13,6 +13,7 @@ use std::{
     },
     path::Path,
     process::Command,
+    time::Instant,
 };
 
 use nix::{
@@ -315,7 +316,11 @@ fn names_that_devices_swap_take_their_filters_along() {
         swap();
         as_desired();
     });
-    assert!(may(&host.vm, OTHER, 2) && may(&host.other, MAC, 1));
+    // The daemon may be told of the names one by one.
+    let told = Instant::now();
+    while !(may(&host.vm, OTHER, 2) && may(&host.other, MAC, 1)) {
+        assert!(told.elapsed() < PATIENCE, "{:?}", host.states());
+    }
     assert!(!may(&host.vm, MAC, 1) && !may(&host.other, OTHER, 2));
     daemon.end(Signal::SIGKILL).unwrap();
     // And while nobody looks.
