@@ -19,7 +19,9 @@ mod mac;
 mod option;
 mod packet;
 mod parse;
+mod parts;
 mod set;
+mod walk;
 mod work;
 
 pub use abi::{
@@ -32,11 +34,11 @@ pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 #[cfg(any(test, feature = "user"))]
 pub use ct::MemoryTables;
 pub use ct::{
-    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Key4, TIMEOUTS, TRACKING_COUNTERS, Tables,
-    TcpState, Timeout, Timeouts, TrackedClasses, Tracking, TrackingCounter, nanoseconds,
-    sweep_verdict, tracked_classes,
+    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Key4, RECENT, Recent, TIMEOUTS,
+    TRACKING_COUNTERS, Tables, TcpState, Timeout, Timeouts, TrackedClasses, Tracking,
+    TrackingCounter, nanoseconds, sweep_verdict, track_usual, tracked_classes,
 };
-pub use engine::{Hook, Pages, Verdict, decide};
+pub use engine::{Hook, Pages, Verdict, decide, decide_by};
 pub use field::{CtState, FIELD_WORDS, Field, FieldSet, Fields};
 pub use fragment::{Fragment, SLOTS_PER_DIRECTION};
 pub use image::{
@@ -51,5 +53,6 @@ pub use limit::{Count, Limits, MAX_LOOKED, Member, Source};
 pub use mac::{MacAddr, ParseMacError};
 pub use packet::{Packet, Tag};
 pub use parse::{BRIDGE_GROUP_ADDRESS, Headers, MAX_EXTENSION_HEADERS, parse};
+pub use parts::{Parts, Whole, read, read_usual};
 pub use set::{MAX_SET_ELEMENTS, MAX_SETS, SET_NAME_WORDS, SetKey, SetName, Sets, set_argument};
 pub use work::Work;

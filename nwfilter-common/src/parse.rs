@@ -34,15 +34,50 @@ impl Headers {
 const ETHERNET_LEN: usize = 14;
 const TAG_LEN: usize = 4;
 
-/// Parses a frame. `None` when it is shorter than an Ethernet header.
+/// Parses the usual frame: IPv4 without options, whole, with TCP or UDP. `None` if it is another one;
+/// what [`parse`] makes of these is the same.
 #[inline(always)]
-pub fn parse<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
+pub(crate) fn usual<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
+    let (_, ether_type) = ethernet(packet, fields)?;
+    if ether_type != ethertype::IPV4 || packet.tag().is_some() {
+        return None;
+    }
+    let header = packet.read::<{ Ip4::MIN }>(ETHERNET_LEN)?;
+    let ip = Ip4::read(&header);
+    let whole = !ip.is_fragment() && usize::from(ip.total_len) >= Ip4::MIN;
+    if header[0] != 0x45 || !whole || !matches!(ip.protocol, ip_protocol::TCP | ip_protocol::UDP) {
+        return None;
+    }
+    fields[Field::EtherType.index()] = u64::from(ether_type);
+    fields[word::FRAGMENT] = 0;
+    ip.write(fields);
+    let payload_len = usize::from(ip.total_len) - Ip4::MIN;
+    let at = ETHERNET_LEN + Ip4::MIN;
+    Some(transport(
+        packet,
+        fields,
+        &IP4,
+        ip.protocol,
+        at,
+        payload_len,
+    ))
+}
+
+/// The Ethernet header: destination and type.
+#[inline(always)]
+fn ethernet<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<(u64, u16)> {
     let ethernet: [u8; ETHERNET_LEN] = packet.read(0)?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t0, t1] = ethernet;
     let destination = u64::from_be_bytes([0, 0, d0, d1, d2, d3, d4, d5]);
-    let ether_type = u16::from_be_bytes([t0, t1]);
     fields[Field::DstMac.index()] = destination;
     fields[Field::SrcMac.index()] = u64::from_be_bytes([0, 0, s0, s1, s2, s3, s4, s5]);
+    Some((destination, u16::from_be_bytes([t0, t1])))
+}
+
+/// Parses a frame. `None` when it is shorter than an Ethernet header.
+#[inline(always)]
+pub fn parse<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
+    let (destination, ether_type) = ethernet(packet, fields)?;
     if let Some(Tag { protocol, tci }) = packet.tag() {
         return Some(tagged(
             packet,
@@ -262,74 +297,108 @@ const IP6: IpClasses = IpClasses {
     short: Class::Ip6Short,
 };
 
+/// The fixed part of an IPv4 header (RFC 791), as far as it is of interest.
+struct Ip4 {
+    header_len: usize,
+    tos: u8,
+    total_len: u16,
+    id: u16,
+    /// Flags and offset.
+    fragment: u16,
+    protocol: u8,
+    source: u32,
+    destination: u32,
+}
+
+impl Ip4 {
+    const MIN: usize = 20;
+
+    #[inline(always)]
+    fn read(header: &[u8; Self::MIN]) -> Self {
+        let [
+            first,
+            tos,
+            t0,
+            t1,
+            i0,
+            i1,
+            f0,
+            f1,
+            _,
+            protocol,
+            _,
+            _,
+            s0,
+            s1,
+            s2,
+            s3,
+            d0,
+            d1,
+            d2,
+            d3,
+        ] = *header;
+        Self {
+            header_len: usize::from(first & 0x0f) * 4,
+            tos,
+            total_len: u16::from_be_bytes([t0, t1]),
+            id: u16::from_be_bytes([i0, i1]),
+            fragment: u16::from_be_bytes([f0, f1]),
+            protocol,
+            source: u32::from_be_bytes([s0, s1, s2, s3]),
+            destination: u32::from_be_bytes([d0, d1, d2, d3]),
+        }
+    }
+
+    /// Whether more fragments follow, or this one does.
+    #[inline(always)]
+    const fn is_fragment(&self) -> bool {
+        const MORE: u16 = 0x2000;
+        const OFFSET: u16 = 0x1fff;
+        self.fragment & (MORE | OFFSET) != 0
+    }
+
+    #[inline(always)]
+    fn write(&self, fields: &mut Fields) {
+        fields[Field::TrafficClass.index()] = u64::from(self.tos);
+        fields[Field::IpProtocol.index()] = u64::from(self.protocol);
+        fields[Field::Ip4Src.index()] = u64::from(self.source);
+        fields[Field::Ip4Dst.index()] = u64::from(self.destination);
+    }
+}
+
 /// IPv4 (RFC 791).
 #[inline(always)]
 fn ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
-    const MIN: usize = 20;
-    let Some(header) = packet.read::<MIN>(ETHERNET_LEN) else {
+    let Some(header) = packet.read::<{ Ip4::MIN }>(ETHERNET_LEN) else {
         return Headers::new(Class::Ip4Bad);
     };
-    let [
-        first,
-        tos,
-        t0,
-        t1,
-        i0,
-        i1,
-        f0,
-        f1,
-        _,
-        protocol,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = header;
-    let header_len = usize::from(first & 0x0f) * 4;
+    let ip = Ip4::read(&header);
     // A GSO packet over 64 KiB has no total length (kernel commit b1a78b9b9886, "BIG TCP").
-    let total_len = match u16::from_be_bytes([t0, t1]) {
+    let total_len = match ip.total_len {
         0 if packet.len() > 0xffff => packet.len() - ETHERNET_LEN,
         len => usize::from(len),
     };
-    let end = ETHERNET_LEN + header_len;
-    if first >> 4 != 4 || header_len < MIN || total_len < header_len || end > packet.len() {
+    let end = ETHERNET_LEN + ip.header_len;
+    if header[0] >> 4 != 4
+        || ip.header_len < Ip4::MIN
+        || total_len < ip.header_len
+        || end > packet.len()
+    {
         return Headers::new(Class::Ip4Bad);
     }
-    fields[Field::TrafficClass.index()] = u64::from(tos);
-    fields[Field::IpProtocol.index()] = u64::from(protocol);
-    fields[Field::Ip4Src.index()] = u64::from(u32::from_be_bytes([s0, s1, s2, s3]));
-    fields[Field::Ip4Dst.index()] = u64::from(u32::from_be_bytes([d0, d1, d2, d3]));
-    let payload_len = total_len - header_len;
-    let fragment = u16::from_be_bytes([f0, f1]);
-    let more = fragment >> 13 & 1;
-    fields[word::FRAGMENT] = u64::from((fragment & 0x1fff) << 3 | more);
-    if fragment & 0x3fff != 0 {
-        fields[word::FRAGMENT_ID] = u64::from(u16::from_be_bytes([i0, i1]));
-        fields[word::FRAGMENT_PROTOCOL] = u64::from(protocol);
+    ip.write(fields);
+    let payload_len = total_len - ip.header_len;
+    let more = ip.fragment >> 13 & 1;
+    fields[word::FRAGMENT] = u64::from((ip.fragment & 0x1fff) << 3 | more);
+    if ip.is_fragment() {
+        fields[word::FRAGMENT_ID] = u64::from(ip.id);
+        fields[word::FRAGMENT_PROTOCOL] = u64::from(ip.protocol);
         fields[word::FRAGMENT_LEN] = payload_len as u64;
-        if fragment & 0x1fff != 0 {
+        if ip.fragment & 0x1fff != 0 {
             return Headers::new(Class::Ip4Fragment);
         }
     }
-    if header_len == MIN {
-        // The usual case with an offset that the compiler knows.
-        transport(
-            packet,
-            fields,
-            &IP4,
-            protocol,
-            ETHERNET_LEN + MIN,
-            payload_len,
-        )
-    } else {
-        transport(packet, fields, &IP4, protocol, end, payload_len)
-    }
+    transport(packet, fields, &IP4, ip.protocol, end, payload_len)
 }
 
 /// IPv6 (RFC 8200). Hop-by-hop, routing, destination options and fragment headers are followed;
@@ -503,5 +572,54 @@ fn icmp<P: Packet + ?Sized>(
             classes.icmp
         }
         _ => classes.short,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::FIELD_WORDS;
+
+    fn frame(protocol: u8) -> Vec<u8> {
+        let mut frame = Vec::from([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]);
+        frame.extend([0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+        frame.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(0..28);
+        frame
+    }
+
+    /// Whether a frame is a usual one, and that it is then parsed like any other.
+    fn is_usual(frame: &[u8]) -> bool {
+        let mut one = [u64::MAX; FIELD_WORDS];
+        let mut other = one;
+        let headers = usual(frame, &mut one);
+        if headers.is_some() {
+            assert_eq!(headers, parse(frame, &mut other), "{frame:02x?}");
+            assert_eq!(one, other, "{frame:02x?}");
+        }
+        headers.is_some()
+    }
+
+    #[test]
+    fn usual_frames_are_parsed_like_others() {
+        for protocol in [ip_protocol::TCP, ip_protocol::UDP] {
+            let whole = frame(protocol);
+            assert!(is_usual(&whole));
+            let mut seen = [0; 2];
+            for len in 0..=whole.len() {
+                seen[usize::from(is_usual(&whole[..len]))] += 1;
+            }
+            for at in 0..54 {
+                for value in 0..=u8::MAX {
+                    let mut changed = whole.clone();
+                    changed[at] = value;
+                    seen[usize::from(is_usual(&changed))] += 1;
+                }
+            }
+            assert!(seen[0] > 1000 && seen[1] > 1000, "{seen:?}");
+        }
+        assert!(!is_usual(&frame(ip_protocol::ICMP)));
     }
 }

@@ -74,6 +74,12 @@ impl Work {
         self.pending.begins()
     }
 
+    /// Whether the frame is about to change its connection. Only holds for frames that are tracked.
+    #[inline(always)]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.is_pending()
+    }
+
     /// The bytes of [`crate::answer`].
     #[inline(always)]
     pub const fn answer(&self) -> *const u8 {
@@ -116,6 +122,14 @@ pub(crate) const fn class_word(layer: TableLayer) -> usize {
 pub(crate) fn recall<T: Copy>(place: &T) -> T {
     // SAFETY: a reference is valid to read from; volatile only so that it is not optimised away.
     unsafe { core::ptr::read_volatile(place) }
+}
+
+/// Writes a word by itself. Of neighbouring ones the compiler would make a call of `memset`, which goes
+/// byte by byte.
+#[inline(always)]
+pub(crate) fn put(place: &mut u64, value: u64) {
+    // SAFETY: a reference is valid to write to; volatile only so that it is not joined to others.
+    unsafe { core::ptr::write_volatile(place, value) }
 }
 
 /// Takes a number through memory, so that the verifier no longer knows which one it is. Otherwise it

@@ -16,7 +16,6 @@ use aya_ebpf::{
 };
 use nwfilter_common::{
     ANSWER_MARK, Answer, Answers, DEFAULT_ANSWERS, FrameDirection, Global, MAX_PORTS, answer,
-    is_answer,
 };
 
 use crate::{
@@ -37,16 +36,6 @@ const MORE: u32 = 2;
 /// Most bytes that are cut out.
 const MOST: u32 = 256;
 
-/// Whether the frame is an answer of ours on its way; if so, takes off its mark.
-#[inline(always)]
-pub(crate) fn passes(packet: &SkBuff<'_>) -> bool {
-    if packet.mark() != ANSWER_MARK || !is_answer(packet) {
-        return false;
-    }
-    packet.set_mark(0);
-    true
-}
-
 /// Goes on with the program that answers; returns only if there is none.
 #[inline(always)]
 pub(crate) fn reject(ctx: &TcContext, direction: FrameDirection) {
@@ -57,15 +46,15 @@ pub(crate) fn reject(ctx: &TcContext, direction: FrameDirection) {
 /// Answers the frame that was decided last on this CPU, which is this one; returns the TC action.
 #[inline(always)]
 pub(crate) fn answer_rejected(ctx: &TcContext, direction: FrameDirection) -> i32 {
-    send(&SkBuff::new(ctx), direction).unwrap_or(TC_ACT_SHOT)
+    send(SkBuff::new(ctx), direction).unwrap_or(TC_ACT_SHOT)
 }
 
 #[inline(always)]
-fn send(packet: &SkBuff<'_>, direction: FrameDirection) -> Option<i32> {
+fn send(packet: SkBuff, direction: FrameDirection) -> Option<i32> {
     let Port { number, record } = maps::port(packet.ifindex())?;
     let answers = ANSWERS.get_ptr_mut(number)?;
     let work = maps::work()?;
-    let made = answer(packet, &Image(record.image), work)?;
+    let made = answer(&packet, &Image(record.image), work)?;
     let rate = match maps::global(Global::AnswerRate) {
         0 => DEFAULT_ANSWERS,
         set => (set - 1) as u32,
@@ -97,7 +86,7 @@ fn send(packet: &SkBuff<'_>, direction: FrameDirection) -> Option<i32> {
 
 /// Overwrites a frame with an answer.
 #[inline(always)]
-fn rewrite(packet: &SkBuff<'_>, Answer { len, transport }: Answer, bytes: *const u8) -> bool {
+fn rewrite(packet: SkBuff, Answer { len, transport }: Answer, bytes: *const u8) -> bool {
     /// Longest answer, and a bound that the verifier can see.
     const LONGEST: u32 = 191;
     let cut = transport + MORE;

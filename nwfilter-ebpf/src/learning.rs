@@ -10,14 +10,8 @@ use crate::{maps, packet::SkBuff};
 
 /// Hands a frame over if it is wanted and within the limits.
 #[inline(always)]
-pub(crate) fn offer(
-    packet: &SkBuff<'_>,
-    ifindex: u32,
-    port: u32,
-    record: &PortRecord,
-    direction: FrameDirection,
-) {
-    if !is_wanted(packet, direction, record) {
+pub(crate) fn offer(packet: SkBuff, port: u32, record: &PortRecord, direction: FrameDirection) {
+    if !is_wanted(&packet, direction, record) {
         return;
     }
     // SAFETY: no argument, no effect.
@@ -36,7 +30,7 @@ pub(crate) fn offer(
     // written here, except what is behind `captured` bytes of the frame: an earlier event's.
     unsafe {
         (*event).time = now;
-        (*event).ifindex = ifindex;
+        (*event).ifindex = packet.ifindex();
         (*event).port = port;
         (*event).direction = direction as u32;
         (*event).captured = packet.copy(&mut *addr_of_mut!((*event).frame)) as u32;

@@ -5,37 +5,40 @@
 #![feature(asm_experimental_arch)]
 
 mod answer;
+mod events;
 mod learning;
 mod maps;
 mod packet;
+mod parts;
 mod sweep;
 mod tracking;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::bpf_ktime_get_ns,
     macros::classifier,
     programs::TcContext,
 };
 use nwfilter_common::{
-    FAULT_COUNTERS, Fault, FrameDirection, Hook, LeafVerdict, Packet as _, PortRecord,
-    SNAPSHOT_LEN, Verdict, decide,
+    ANSWER_MARK, FAULT_COUNTERS, Fault, FrameDirection, LeafVerdict, Pages as _, PortRecord,
+    TableLayer, Verdict, decide_by,
 };
 
 use crate::{
     maps::{Image, Port},
     packet::SkBuff,
-    tracking::Maps,
+    parts::{Calls, Place},
 };
 
 /// Frames that enter the VM: TC egress of its port.
 #[classifier]
+#[inline(always)]
 fn nwfilter_in(ctx: TcContext) -> i32 {
     classify(&ctx, FrameDirection::In)
 }
 
 /// Frames that leave the VM: TC ingress of its port.
 #[classifier]
+#[inline(always)]
 fn nwfilter_out(ctx: TcContext) -> i32 {
     classify(&ctx, FrameDirection::Out)
 }
@@ -62,94 +65,54 @@ fn nwfilter_sweep(_ctx: TcContext) -> i32 {
 #[inline(always)]
 fn classify(ctx: &TcContext, direction: FrameDirection) -> i32 {
     let packet = SkBuff::new(ctx);
-    let ifindex = packet.ifindex();
-    let Some(Port { number, record }) = maps::port(ifindex) else {
+    let Some(Port { number, record }) = maps::port(packet.ifindex()) else {
         return TC_ACT_SHOT;
     };
-    if answer::passes(&packet) {
+    let calls = Calls {
+        packet,
+        record,
+        place: Place::new(number, direction),
+    };
+    if packet.mark() == ANSWER_MARK && calls.is_answer() {
         return TC_ACT_UNSPEC;
     }
-    let verdict = judge(&packet, direction, number, record);
+    let verdict = judge(&calls);
     let counters = record.counters;
     if matches!(verdict.fault, Fault::None) {
-        maps::count(counters + FAULT_COUNTERS + verdict.ethernet, &packet);
-        if matches!(verdict.layer, nwfilter_common::TableLayer::Inet) {
-            maps::count(counters + FAULT_COUNTERS + verdict.inet, &packet);
+        maps::count(counters + FAULT_COUNTERS + verdict.ethernet, packet);
+        if matches!(verdict.layer, TableLayer::Inet) {
+            maps::count(counters + FAULT_COUNTERS + verdict.inet, packet);
         }
         if matches!(verdict.verdict, LeafVerdict::Accept) {
             if record.flags & PortRecord::LEARN != 0 {
-                learning::offer(&packet, ifindex, number, record, direction);
+                calls.offer();
             }
             // Not TC_ACT_OK: programs after this one shall see the frame too.
             return TC_ACT_UNSPEC;
         }
     } else {
-        maps::count(counters + verdict.fault as u32, &packet);
+        maps::count(counters + verdict.fault as u32, packet);
     }
     if maps::events_wanted() {
-        report(&packet, ifindex, number, record, direction, &verdict);
+        calls.report(&verdict);
     }
-    if matches!(verdict.verdict, LeafVerdict::Reject)
-        && matches!(verdict.layer, nwfilter_common::TableLayer::Inet)
-    {
+    if matches!(verdict.verdict, LeafVerdict::Reject) && matches!(verdict.layer, TableLayer::Inet) {
         answer::reject(ctx, direction);
     }
     TC_ACT_SHOT
 }
 
 #[inline(always)]
-fn judge(
-    packet: &SkBuff<'_>,
-    direction: FrameDirection,
-    port: u32,
-    record: &PortRecord,
-) -> Verdict {
+fn judge(calls: &Calls<'_>) -> Verdict {
+    let record = calls.record;
     if record.flags & PortRecord::READY == 0 {
         return Verdict::fault(Fault::NoImage);
     }
-    let Some(work) = maps::work() else {
+    let image = Image(record.image);
+    let (Some(first), Some(work)) = (image.page(0), maps::work()) else {
         return Verdict::fault(Fault::NoImage);
     };
-    let hook = Hook {
-        direction,
-        port,
-        record,
-    };
-    decide(packet, &hook, &Image(record.image), &Maps, work)
-}
-
-/// Tells userspace about a dropped frame, or counts it as lost when the buffer is full.
-#[inline(always)]
-fn report(
-    packet: &SkBuff<'_>,
-    ifindex: u32,
-    port: u32,
-    record: &PortRecord,
-    direction: FrameDirection,
-    verdict: &Verdict,
-) {
-    let Some(mut entry) = maps::EVENTS.reserve(0) else {
-        maps::event_lost();
-        return;
-    };
-    let event = entry.as_mut_ptr();
-    let length = packet.len();
-    // SAFETY: `event` points to memory for one event that the kernel reserved for us; every field of
-    // it is written here before it is submitted.
-    unsafe {
-        (*event).time = bpf_ktime_get_ns();
-        (*event).ifindex = ifindex;
-        (*event).port = port;
-        (*event).image = record.image;
-        (*event).entry = verdict.entry();
-        (*event).length = length as u32;
-        (*event).direction = direction as u8;
-        (*event).layer = verdict.layer as u8;
-        (*event).fault = verdict.fault as u8;
-        (*event).snapshot = [0; SNAPSHOT_LEN];
-        (*event).captured = packet.copy(&mut (*event).snapshot) as u8;
-    }
-    entry.submit(0);
+    decide_by(calls, &calls.hook(), first, work)
 }
 
 #[cfg(not(test))]

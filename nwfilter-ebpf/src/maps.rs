@@ -122,7 +122,7 @@ pub(crate) fn work() -> Option<&'static mut Work> {
 
 /// Adds a frame to a counter, by way of this CPU's tally.
 #[inline(always)]
-pub(crate) fn count(index: u32, packet: &SkBuff<'_>) {
+pub(crate) fn count(index: u32, packet: SkBuff) {
     let (packets, bytes) = (packet.segments(), packet.wire_len());
     // SAFETY: the helper takes nothing.
     let cpu = unsafe { bpf_get_smp_processor_id() };

@@ -17,53 +17,74 @@ const DIRECT: usize = 128;
 const SHORTEST: usize = 14;
 
 /// A frame at a TC hook.
-pub(crate) struct SkBuff<'a> {
-    ctx: &'a TcContext,
-}
+#[derive(Clone, Copy)]
+pub(crate) struct SkBuff(*mut __sk_buff);
 
-impl<'a> SkBuff<'a> {
+impl SkBuff {
     /// Takes a frame, with what is read directly in one piece.
     #[inline(always)]
-    pub(crate) fn new(ctx: &'a TcContext) -> Self {
-        let packet = Self { ctx };
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        let packet = Self(ctx.skb.skb);
         let wanted = packet.len().min(DIRECT);
-        if ctx.data() + wanted > ctx.data_end() {
+        if packet.data() + wanted > packet.data_end() {
             // SAFETY: a valid context. If this fails, reading fails, and the frame is short.
             unsafe { bpf_skb_pull_data(packet.raw(), wanted as u32) };
         }
         packet
     }
 
+    /// The same frame, in another function.
+    ///
+    /// # Safety
+    ///
+    /// `context` is that of [`SkBuff::new`].
     #[inline(always)]
-    pub(crate) fn raw(&self) -> *mut __sk_buff {
-        self.ctx.skb.skb
+    pub(crate) const unsafe fn again(context: *mut __sk_buff) -> Self {
+        Self(context)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn raw(self) -> *mut __sk_buff {
+        self.0
+    }
+
+    #[inline(always)]
+    fn data(self) -> usize {
+        // SAFETY: the kernel hands the program a valid context.
+        unsafe { (*self.raw()).data as usize }
+    }
+
+    #[inline(always)]
+    fn data_end(self) -> usize {
+        // SAFETY: as in `data`.
+        unsafe { (*self.raw()).data_end as usize }
     }
 
     /// Interface of the hook.
     #[inline(always)]
-    pub(crate) fn ifindex(&self) -> u32 {
-        // SAFETY: the kernel hands the program a valid context.
+    pub(crate) fn ifindex(self) -> u32 {
+        // SAFETY: as in `data`.
         unsafe { (*self.raw()).ifindex }
     }
 
     /// The frame's mark.
     #[inline(always)]
-    pub(crate) fn mark(&self) -> u32 {
-        // SAFETY: as in `ifindex`.
+    pub(crate) fn mark(self) -> u32 {
+        // SAFETY: as in `data`.
         unsafe { (*self.raw()).mark }
     }
 
     /// Gives the frame a mark.
     #[inline(always)]
-    pub(crate) fn set_mark(&self, mark: u32) {
-        // SAFETY: as in `ifindex`; the program may write this field.
+    pub(crate) fn set_mark(self, mark: u32) {
+        // SAFETY: as in `data`; the program may write this field.
         unsafe { (*self.raw()).mark = mark };
     }
 
     /// Frames on the wire that this one stands for.
     #[inline(always)]
-    pub(crate) fn segments(&self) -> u64 {
-        // SAFETY: as in `ifindex`.
+    pub(crate) fn segments(self) -> u64 {
+        // SAFETY: as in `data`.
         let size = u64::from(unsafe { (*self.raw()).gso_size });
         if size == 0 {
             return 1;
@@ -74,13 +95,13 @@ impl<'a> SkBuff<'a> {
 
     /// Bytes from the Ethernet header on.
     #[inline(always)]
-    pub(crate) fn wire_len(&self) -> u64 {
+    pub(crate) fn wire_len(self) -> u64 {
         self.len() as u64
     }
 
     /// Copies the start of the frame; returns how many bytes.
     #[inline(always)]
-    pub(crate) fn copy<const N: usize>(&self, target: &mut [u8; N]) -> usize {
+    pub(crate) fn copy<const N: usize>(self, target: &mut [u8; N]) -> usize {
         // A shorter frame than the shortest is not copied at all.
         let len = clamp::<SHORTEST, N>(self.len());
         // SAFETY: `len` is not more than the target has; the kernel checks the frame's side.
@@ -91,10 +112,10 @@ impl<'a> SkBuff<'a> {
     }
 }
 
-impl Packet for SkBuff<'_> {
+impl Packet for SkBuff {
     #[inline(always)]
     fn len(&self) -> usize {
-        // SAFETY: as in `ifindex`.
+        // SAFETY: as in `data`.
         unsafe { (*self.raw()).len as usize }
     }
 
@@ -102,9 +123,9 @@ impl Packet for SkBuff<'_> {
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         // Not `offset + N <= DIRECT`: the verifier minds that the sum may overflow.
         if offset <= DIRECT - N {
-            let start = self.ctx.data() + offset;
+            let start = self.data() + offset;
             // SAFETY: the bytes are between `data` and `data_end`, as just checked.
-            return (start + N <= self.ctx.data_end()).then(|| unsafe { load(start) });
+            return (start + N <= self.data_end()).then(|| unsafe { load(start) });
         }
         self.read_far(offset)
     }
@@ -126,7 +147,7 @@ impl Packet for SkBuff<'_> {
 
     #[inline(always)]
     fn tag(&self) -> Option<Tag> {
-        // SAFETY: as in `ifindex`.
+        // SAFETY: as in `data`.
         let (present, protocol, tci) = unsafe {
             let skb = self.raw();
             ((*skb).vlan_present, (*skb).vlan_proto, (*skb).vlan_tci)

@@ -4,14 +4,14 @@ use core::cell::Cell;
 
 use aya_ebpf::{
     bindings::{BPF_EXIST, BPF_F_NO_PREALLOC, BPF_NOEXIST},
-    btf_maps::{Array, HashMap, HashOfMaps, LpmTrie, lpm_trie::Key as TrieKey},
-    helpers::bpf_ktime_get_coarse_ns,
+    btf_maps::{Array, HashMap, HashOfMaps, LpmTrie, PerCpuArray, lpm_trie::Key as TrieKey},
+    helpers::{bpf_jiffies64, bpf_ktime_get_coarse_ns},
     macros::btf_map,
 };
 use nwfilter_common::{
     Added, Count, Entry, Fragment, Key, Key4, Limits, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS,
-    MAX_SETS, Member, SetKey, SetName, Sets, Source, Tables, Timeouts, Tracking, TrackingCounter,
-    nanoseconds,
+    MAX_SETS, Member, RECENT, Recent, SetKey, SetName, Sets, Source, Tables, Timeouts, Tracking,
+    TrackingCounter, nanoseconds,
 };
 
 use crate::maps::add;
@@ -24,6 +24,10 @@ pub(crate) static CONNECTIONS4: HashMap<Key4, Entry, MAX_CONNECTIONS, ON_DEMAND>
 pub(crate) static CONNECTIONS6: HashMap<Key, Entry, MAX_CONNECTIONS, ON_DEMAND> = HashMap::new();
 #[btf_map]
 pub(crate) static FRAGMENTS: HashMap<u32, Fragment, MAX_FRAGMENTS, ON_DEMAND> = HashMap::new();
+#[btf_map]
+static REMEMBERED: PerCpuArray<Recent, RECENT> = PerCpuArray::new();
+#[btf_map]
+static CHANGES: Array<u64, RECENT> = Array::new();
 #[btf_map]
 static TIMEOUTS: Array<Timeouts, 1> = Array::new();
 #[btf_map]
@@ -46,11 +50,18 @@ pub(crate) struct Maps;
 impl Tables for Maps {
     type Connection = &'static Cell<Entry>;
     type Fragment = &'static Fragment;
+    type Recent = &'static Cell<Recent>;
 
     #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: the helper takes nothing and reads a clock.
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn tick(&self) -> u64 {
+        // SAFETY: as above. The verifier makes one load of it (kernel commit 5576b991e9c1).
+        unsafe { bpf_jiffies64() }
     }
 
     #[inline(always)]
@@ -78,6 +89,27 @@ impl Tables for Maps {
     #[inline(always)]
     fn replace_connection(&self, key: &Key, entry: &Entry) -> bool {
         store(key, entry, BPF_EXIST).is_ok()
+    }
+
+    #[inline(always)]
+    fn recent(&self, place: u32) -> Option<Self::Recent> {
+        let recent = REMEMBERED.get_ptr_mut(place)?;
+        // SAFETY: a cell has the layout of what is in it. The element is this CPU's own, and programs do
+        // not nest.
+        Some(unsafe { &*recent.cast::<Cell<Recent>>() })
+    }
+
+    #[inline(always)]
+    fn changes(&self, place: u32) -> u64 {
+        CHANGES.get(place).map_or(0, |changes| *changes)
+    }
+
+    #[inline(always)]
+    fn changed(&self, place: u32) {
+        if let Some(changes) = CHANGES.get_ptr_mut(place) {
+            // SAFETY: arrays live as long as the program.
+            unsafe { add(changes, 1) };
+        }
     }
 
     #[inline(always)]

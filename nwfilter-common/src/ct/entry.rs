@@ -10,7 +10,11 @@ pub const DEFAULT_QUOTA: u32 = 16384;
 /// nanoseconds.
 const PRESSURE_AGE: u64 = 5_000_000_000;
 
-/// A connection. Times are `CLOCK_MONOTONIC` in nanoseconds.
+/// Age in [`Entry::renewed`] up to which a frame that only moves a connection's end leaves it alone: half
+/// a second where the kernel's clock ticks a hundred times per second, less where it does more often.
+pub(super) const FRESH: u64 = 50;
+
+/// A connection. Times are `CLOCK_MONOTONIC` in nanoseconds, but for `renewed`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(C)]
 pub struct Entry {
@@ -18,7 +22,8 @@ pub struct Entry {
     pub expires: u64,
     /// When it began.
     pub created: u64,
-    /// When it was written last. Frames that change nothing but `expires` do so once a second.
+    /// When it was written last, in ticks of the kernel's clock (`jiffies`), which is quicker to read
+    /// than one in nanoseconds. Frames that change nothing but `expires` do so once in a while.
     pub renewed: u64,
     /// The TCP state in the lowest eight bits, [`Entry::REPLIED`], [`Entry::SECOND`],
     /// [`Entry::OUT`], [`Entry::LIMITED`].
@@ -59,6 +64,14 @@ impl Entry {
     #[inline(always)]
     pub const fn is_alive(&self, now: u64, since: u64) -> bool {
         self.expires > now && self.created >= since
+    }
+
+    /// Whether it was written so lately that frames that only move its end leave it alone. No timeout is
+    /// as short, so that an answered connection is alive then, if it is not from before
+    /// [`PortRecord::since`] and TCP has not closed it.
+    #[inline(always)]
+    pub(super) const fn is_fresh(&self, tick: u64) -> bool {
+        tick.wrapping_sub(self.renewed) <= FRESH
     }
 
     /// Whether frames have gone both ways and, in TCP, the handshake is over.

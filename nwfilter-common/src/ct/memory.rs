@@ -8,7 +8,8 @@ use std::{
 };
 
 use super::{
-    Added, Entry, Key, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds, sweep_verdict,
+    Added, Entry, Key, Recent, Tables, Timeouts, Tracking, TrackingCounter, nanoseconds,
+    sweep_verdict,
 };
 use crate::{
     abi::PortRecord,
@@ -29,6 +30,8 @@ pub struct MemoryTables {
     pub capacity: Cell<Option<usize>>,
     connections: RefCell<HashMap<Key, Rc<Cell<Entry>>>>,
     fragments: RefCell<HashMap<u32, Rc<Fragment>>>,
+    recent: RefCell<HashMap<u32, Rc<Cell<Recent>>>>,
+    changes: RefCell<HashMap<u32, u64>>,
     counters: RefCell<HashMap<u32, Tracking>>,
     members: RefCell<HashMap<Member, u64>>,
     counts: RefCell<HashMap<Source, Count>>,
@@ -118,9 +121,16 @@ impl MemoryTables {
 impl Tables for MemoryTables {
     type Connection = Rc<Cell<Entry>>;
     type Fragment = Rc<Fragment>;
+    type Recent = Rc<Cell<Recent>>;
 
     fn now(&self) -> u64 {
         self.clock.get()
+    }
+
+    fn tick(&self) -> u64 {
+        /// As of a kernel with `CONFIG_HZ=100`, in nanoseconds.
+        const TICK: u64 = 10_000_000;
+        self.now() / TICK
     }
 
     fn connection(&self, key: &Key) -> Option<Self::Connection> {
@@ -147,6 +157,19 @@ impl Tables for MemoryTables {
             }
             None => false,
         }
+    }
+
+    fn recent(&self, place: u32) -> Option<Self::Recent> {
+        let mut recent = self.recent.borrow_mut();
+        Some(Rc::clone(recent.entry(place).or_default()))
+    }
+
+    fn changes(&self, place: u32) -> u64 {
+        self.changes.borrow().get(&place).copied().unwrap_or(0)
+    }
+
+    fn changed(&self, place: u32) {
+        *self.changes.borrow_mut().entry(place).or_default() += 1;
     }
 
     fn fragment(&self, slot: u32) -> Option<Self::Fragment> {

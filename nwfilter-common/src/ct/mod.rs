@@ -15,6 +15,7 @@ mod key;
 #[cfg(any(test, feature = "user"))]
 mod memory;
 mod quote;
+mod recent;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -32,8 +33,10 @@ pub(crate) use icmp::is_icmp_query;
 pub use key::{Key, Key4};
 #[cfg(any(test, feature = "user"))]
 pub use memory::MemoryTables;
+pub use recent::{RECENT, Recent};
 pub use tcp::TcpState;
 pub use timeout::{DEFAULT_TIMEOUTS, TIMEOUTS, Timeout, Timeouts, nanoseconds};
+pub use track::track_usual;
 pub(crate) use track::{Effect, Pending, Place, commit, track};
 
 /// What became of a connection to be stored.
@@ -53,9 +56,14 @@ pub trait Tables: Limits + Sets {
     type Connection: Deref<Target = Cell<Entry>>;
     /// A fragment in the table.
     type Fragment: Deref<Target = Fragment>;
+    /// A connection that is remembered.
+    type Recent: Deref<Target = Cell<Recent>>;
 
     /// `CLOCK_MONOTONIC`, nanoseconds; a few milliseconds late at the most.
     fn now(&self) -> u64;
+
+    /// Ticks of the kernel's clock (`jiffies`), from any beginning.
+    fn tick(&self) -> u64;
 
     /// The connection with this key, dead or alive.
     fn connection(&self, key: &Key) -> Option<Self::Connection>;
@@ -65,6 +73,15 @@ pub trait Tables: Limits + Sets {
 
     /// Replaces a connection; `false` if there is none with this key.
     fn replace_connection(&self, key: &Key, entry: &Entry) -> bool;
+
+    /// What this CPU remembers at a place less than [`RECENT`].
+    fn recent(&self, place: u32) -> Option<Self::Recent>;
+
+    /// How often connections of a place have changed, on any CPU.
+    fn changes(&self, place: u32) -> u64;
+
+    /// Counts a change. After it, whatever was read before counts as changed.
+    fn changed(&self, place: u32);
 
     /// The fragment in a slot, see [`crate::fragment`].
     fn fragment(&self, slot: u32) -> Option<Self::Fragment>;

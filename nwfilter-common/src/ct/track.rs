@@ -1,11 +1,12 @@
 //! Finds a frame's connection before the inet layer, and changes it after the verdict.
 
 use super::{
-    Added, Tables,
+    Added, Recent, Tables,
     entry::{Entry, TrackingCounter},
     icmp::{message, role},
-    key::Ends,
+    key::{Ends, Key, KeyWords},
     quote::quoted,
+    recent,
     tcp::{self, TcpState, step},
     timeout::Timeout,
 };
@@ -45,6 +46,12 @@ impl Pending {
 }
 
 impl Pending {
+    /// Whether there is something to do.
+    #[inline(always)]
+    pub(crate) fn is_pending(&self) -> bool {
+        recall(&self.action) != action::NOTHING
+    }
+
     /// Whether a connection is to be stored that is not there.
     #[inline(always)]
     pub(crate) fn begins(&self) -> bool {
@@ -63,10 +70,6 @@ mod action {
     /// Change a connection.
     pub(super) const ADVANCE: u64 = 3;
 }
-
-/// A connection that was written no longer ago is left alone if only its end moves: a second, in
-/// nanoseconds.
-const COARSE: u64 = 1_000_000_000;
 
 /// UDP with answers lives longer from this age on: two seconds, as in Linux.
 const UDP_STREAM_AGE: u64 = 2_000_000_000;
@@ -88,6 +91,81 @@ pub(crate) struct Place {
     pub(crate) since: u64,
     /// Whether a DHCP request opens the way for its answer.
     pub(crate) dhcp: bool,
+}
+
+/// Does what [`track`] does for the usual frame of a connection: TCP or UDP, after the other side has
+/// answered, changing nothing. `false` if it is not such a frame, or not sure.
+#[inline(always)]
+pub fn track_usual<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) -> bool {
+    let fields = &work.fields;
+    let class = recall(&fields[word::INET_CLASS]) as usize;
+    let port = hook.port as u16;
+    let protocol = fields[Field::IpProtocol.index()] as u8;
+    if class == Class::Ip4Tcp as usize || class == Class::Ip4Udp as usize {
+        let addresses = [Field::Ip4Src, Field::Ip4Dst].map(|field| fields[field.index()] as u32);
+        let ports = [Field::SrcPort, Field::DstPort].map(|field| fields[field.index()] as u16);
+        let (key, side) = Key::of_ipv4(addresses, ports, port, protocol);
+        return track_known(tables, hook, key.words(), side, work);
+    }
+    if class == Class::Ip6Tcp as usize || class == Class::Ip6Udp as usize {
+        let mut key = Key {
+            port,
+            protocol,
+            family: 6,
+            ..Key::new()
+        };
+        let side = key.set_ends(&ends(fields, true, TCP));
+        return track_known(tables, hook, key.words(), side, work);
+    }
+    false
+}
+
+/// [`track_usual`] for a frame of TCP or UDP with this key, from this side.
+#[inline(always)]
+fn track_known<T: Tables + ?Sized>(
+    tables: &T,
+    hook: &Hook<'_>,
+    key: KeyWords,
+    side: usize,
+    work: &mut Work,
+) -> bool {
+    let fields = &mut work.fields;
+    let tcp = fields[Field::IpProtocol.index()] == u64::from(ip_protocol::TCP);
+    work.key.overwrite(key);
+    let place = recent::place(key);
+    let Some(recent) = tables.recent(place) else {
+        return false;
+    };
+    // Before the connection is read: what changes afterwards has changed since.
+    let (changes, tick) = (tables.changes(place), tables.tick());
+    let usual = |entry: &Entry| {
+        entry.is_replied() && (!tcp || is_open(entry, fields)) && entry.created >= hook.record.since
+    };
+    let known = match recent.get().entry(key, changes, tick) {
+        Some(known) if usual(&known) => known,
+        Some(_) => return false,
+        None => {
+            let Some(stored) = tables.connection(&work.key) else {
+                return false;
+            };
+            let stored = stored.get();
+            if !stored.is_fresh(tick) || !usual(&stored) {
+                return false;
+            }
+            recent.set(Recent::new(key, &stored, changes));
+            stored
+        }
+    };
+    work.pending.action = action::NOTHING;
+    let state = if side == known.original() {
+        CtState::EstablishedOriginal
+    } else {
+        CtState::EstablishedReply
+    };
+    fields[Field::CtState.index()] = state as u64;
+    fields[word::TRACKED] = 1;
+    fields[word::FLOW] = flow::KNOWN;
+    true
 }
 
 /// Writes [`Field::CtState`], and what [`commit`] is to do.
@@ -177,11 +255,11 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     };
     let dhcp = || place.dhcp && incoming && kind == UDP && !v6;
 
-    let now = tables.now();
+    let (now, tick) = (tables.now(), tables.tick());
     let fresh = Entry {
         expires: now,
         created: now,
-        renewed: now,
+        renewed: tick,
         state: (side as u32 * Entry::SECOND) | (u32::from(!incoming) * Entry::OUT),
         reserved: 0,
     };
@@ -189,15 +267,6 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         Some(stored) => {
             let stored = stored.get();
             if stored.is_alive(now, place.since) {
-                // Most frames change nothing, which is quickly seen.
-                let open = kind != TCP || is_open(&stored, fields);
-                if open && stored.is_replied() && now <= stored.renewed + COARSE && !error {
-                    return if side == stored.original() {
-                        CtState::EstablishedOriginal
-                    } else {
-                        CtState::EstablishedReply
-                    };
-                }
                 (stored, action::ADVANCE)
             } else {
                 (fresh, action::REPLACE)
@@ -251,7 +320,7 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     let mut entry = change.entry;
     let stored = todo == action::ADVANCE && !change.reopens;
     let same = stored && entry.state == old.state;
-    let due = change.refreshes && now > old.renewed + COARSE;
+    let due = change.refreshes && !old.is_fresh(tick);
     // Somebody else's request, which must not open the way for an answer to this VM.
     let foreign = || {
         let Ends { addresses, ports } = self::ends(fields, v6, kind);
@@ -267,7 +336,7 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         if change.refreshes {
             entry.expires = now + tables.timeout(forget(fields, timeout as u64) as usize);
         }
-        entry.renewed = now;
+        entry.renewed = tick;
         pending.entry = entry;
         pending.action = if change.reopens {
             action::REPLACE
@@ -410,12 +479,7 @@ pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
     work: &mut Work,
     effect: Effect,
 ) {
-    let Hook { port, record, .. } = *hook;
-    let Effect {
-        begin,
-        advance,
-        limits,
-    } = effect;
+    let Effect { begin, advance, .. } = effect;
     let todo = recall(&work.pending.action);
     let happens = match todo {
         action::NOTHING => false,
@@ -426,6 +490,26 @@ pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
     if !happens {
         return;
     }
+    change_connection(tables, image, hook, work, effect, todo);
+    tables.changed(recent::place(work.key.words()));
+}
+
+/// Does what [`commit`] has decided to do.
+#[inline(always)]
+fn change_connection<T: Tables + ?Sized, I: Pages + ?Sized>(
+    tables: &T,
+    image: &I,
+    hook: &Hook<'_>,
+    work: &mut Work,
+    effect: Effect,
+    todo: u64,
+) {
+    let Hook { port, record, .. } = *hook;
+    let Effect {
+        begin,
+        advance,
+        limits,
+    } = effect;
     if limits > 0 && todo != action::BEGIN {
         let stored = tables.connection(&work.key);
         let ends = todo == action::REPLACE

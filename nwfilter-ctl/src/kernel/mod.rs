@@ -4,8 +4,8 @@
 //! All state is in the kernel, below one pin directory:
 //!
 //! ```text
-//! <pins>/v3/GLOBALS, PORTS, ...      the maps of ABI version 3
-//! <pins>/v3/nwfilter_in, _out        the programs, and nwfilter_sweep, which runs on no frame
+//! <pins>/v4/GLOBALS, PORTS, ...      the maps of ABI version 4
+//! <pins>/v4/nwfilter_in, _out        the programs, and nwfilter_sweep, which runs on no frame
 //! <pins>/links/PORT-in, PORT-out     the TCX links (none where the kernel has only clsact)
 //! ```
 

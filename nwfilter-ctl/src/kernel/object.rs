@@ -14,7 +14,7 @@ use super::{KernelError, tables};
 
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/nwfilter.o"));
 
-const MAPS: [&str; 21] = [
+const MAPS: [&str; 23] = [
     names::GLOBALS,
     names::PORT_HASH,
     names::PORTS,
@@ -28,6 +28,8 @@ const MAPS: [&str; 21] = [
     names::SCRATCH,
     names::CONNECTIONS4,
     names::CONNECTIONS6,
+    names::REMEMBERED,
+    names::CHANGES,
     names::FRAGMENTS,
     names::TIMEOUTS,
     names::TRACKING,

@@ -4,6 +4,7 @@ mod fragments;
 mod frames;
 mod icmp;
 mod ports;
+mod recent;
 mod shares;
 mod tcp;
 

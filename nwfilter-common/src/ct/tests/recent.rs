@@ -1,0 +1,119 @@
+//! What is remembered of connections: it holds as long as nothing has changed, and no longer.
+
+use super::{
+    In, Out, Rig, SECOND,
+    frames::{ACK, FIN, PEER, SYN, VM, tcp, udp},
+};
+use crate::{
+    CtState::{EstablishedOriginal, EstablishedReply, New},
+    Key, TcpState,
+    ct::recent::place,
+};
+
+/// A connection over which data has gone both ways, so that it is remembered.
+fn remembered() -> Rig {
+    let mut rig = Rig::new();
+    rig.expect(&[
+        (Out, &tcp(VM, 40000, PEER, 80, SYN), New),
+        (In, &tcp(PEER, 80, VM, 40000, SYN | ACK), EstablishedReply),
+    ]);
+    for _ in 0..2 {
+        rig.expect(&[
+            (Out, &tcp(VM, 40000, PEER, 80, ACK), EstablishedOriginal),
+            (In, &tcp(PEER, 80, VM, 40000, ACK), EstablishedReply),
+        ]);
+    }
+    rig
+}
+
+#[test]
+fn what_has_changed_is_looked_up_again() {
+    let mut rig = remembered();
+    rig.expect(&[
+        (
+            Out,
+            &tcp(VM, 40000, PEER, 80, FIN | ACK),
+            EstablishedOriginal,
+        ),
+        (In, &tcp(PEER, 80, VM, 40000, ACK), EstablishedReply),
+        (In, &tcp(PEER, 80, VM, 40000, FIN | ACK), EstablishedReply),
+        (Out, &tcp(VM, 40000, PEER, 80, ACK), EstablishedOriginal),
+    ]);
+    assert_eq!(rig.tables.connections()[0].1.tcp(), TcpState::TimeWait);
+    rig.expect(&[(Out, &tcp(VM, 40000, PEER, 80, SYN), New)]);
+}
+
+#[test]
+fn what_is_from_before_a_flush_does_not_hold() {
+    let mut rig = remembered();
+    rig.tables.pass(1);
+    rig.record.since = rig.tables.clock.get();
+    rig.expect(&[(In, &tcp(PEER, 80, VM, 40000, ACK), New)]);
+}
+
+#[test]
+fn what_lasts_is_renewed() {
+    let mut rig = remembered();
+    let expires = |rig: &Rig| rig.tables.connections()[0].1.expires;
+    let before = expires(&rig);
+    rig.tables.pass(10 * SECOND);
+    rig.expect(&[(Out, &tcp(VM, 40000, PEER, 80, ACK), EstablishedOriginal)]);
+    assert_eq!(expires(&rig), before + 10 * SECOND);
+}
+
+#[test]
+fn connections_that_share_a_place_are_told_apart() {
+    let mut rig = Rig::new();
+    // Two ports of the VM whose connections share a place.
+    let mut keys = std::collections::HashMap::new();
+    let mut pair = None;
+    for port in 1024..=u16::MAX {
+        let mut probe = Rig::new();
+        probe.expect(&[(Out, &udp(VM, port, PEER, 53), New)]);
+        let (key, _) = probe.tables.connections()[0];
+        if let Some(other) = keys.insert(place(key.words()), port) {
+            pair = Some((other, port));
+            break;
+        }
+    }
+    let (one, other) = pair.unwrap();
+    for _ in 0..3 {
+        rig.expect(&[(Out, &udp(VM, one, PEER, 53), New)]);
+    }
+    rig.expect(&[(In, &udp(PEER, 53, VM, one), EstablishedReply)]);
+    rig.expect(&[(In, &udp(PEER, 53, VM, one), EstablishedReply)]);
+    // Nobody has asked from this port.
+    rig.expect(&[(In, &udp(PEER, 53, VM, other), New)]);
+    rig.expect(&[(Out, &udp(VM, one, PEER, 53), EstablishedOriginal)]);
+}
+
+#[test]
+fn keys_are_the_same_whoever_makes_them() {
+    use crate::ct::key::Ends;
+    let addresses = [0, 1, 0x0a00_0001, 0x0a00_0002, u32::MAX];
+    let ports = [0, 1, 53, u16::MAX];
+    for source in addresses {
+        for destination in addresses {
+            for from in ports {
+                for to in ports {
+                    let (key, side) = Key::of_ipv4([source, destination], [from, to], 7, 17);
+                    let mut other = Key {
+                        port: 7,
+                        protocol: 17,
+                        family: 4,
+                        ..Key::default()
+                    };
+                    let ends = Ends {
+                        addresses: [[0, source.into()], [0, destination.into()]],
+                        ports: [from, to],
+                    };
+                    assert_eq!(side, other.set_ends(&ends));
+                    assert_eq!(key, other);
+                    let mut written = Key::default();
+                    written.overwrite(key.words());
+                    assert_eq!(written, key);
+                }
+            }
+        }
+    }
+}
