@@ -7,6 +7,7 @@ mod control;
 mod datapath;
 mod filters;
 mod language;
+mod machine;
 mod measure;
 mod report;
 
@@ -17,11 +18,13 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 
+use machine::Machine;
+
 /// A part of the report, as Markdown.
-type Section = fn() -> Result<String>;
+type Section = fn(&Options) -> Result<String>;
 
 /// Measures nwfilter.
 #[derive(Debug, Parser)]
@@ -63,15 +66,24 @@ fn run(options: &Options) -> Result<()> {
         Some(What::Control) => control::SECTIONS.to_vec(),
         Some(What::Language) => language::SECTIONS.to_vec(),
     };
+    ensure!(
+        !cfg!(debug_assertions),
+        "this is a build for debugging; `cargo xtask bench` makes the right one"
+    );
+    let machine = Machine::now()?;
+    for warning in machine.warnings() {
+        writeln!(io::stderr(), "warning: {warning}")?;
+    }
     let mut measured = Vec::new();
     for section in chosen {
-        let text = section()?;
+        let machine = Machine::now()?;
+        let text = report::stamped(&section(options)?, &machine.stamp()?);
         io::stdout().write_all(text.as_bytes())?;
         measured.push(text);
     }
     if let Some(path) = &options.write {
         let before = fs::read_to_string(path).unwrap_or_default();
-        let report = report::merge(&before, &measured);
+        let report = report::merge(&before, &measured, &machine.stamp()?);
         fs::write(path, report).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(())
