@@ -25,6 +25,12 @@ pub(crate) fn at_most(limit: f64, what: &str, measured: f64) -> String {
     format!("* Budget {kept}: {what}: at most {limit}, measured {measured:.2}\n")
 }
 
+/// The same for a ratio that is to be large.
+pub(crate) fn at_least(limit: f64, what: &str, measured: f64) -> String {
+    let kept = kept(measured >= limit);
+    format!("* Budget {kept}: {what}: at least {limit}, measured {measured:.2}\n")
+}
+
 /// Sections with a line below each title that says when and where they were measured.
 pub(crate) fn stamped(measured: &str, stamp: &str) -> String {
     let stamped = split(measured).into_iter().map(|section| {
@@ -105,11 +111,11 @@ mod tests {
 
     #[test]
     fn the_head_counts_the_budgets_of_all_sections() {
-        let speed = at_most(2.0, "frames", 2.1) + &at_most(3.0, "ports", 3.0);
+        let speed = at_most(2.0, "frames", 2.1) + &at_least(3.0, "ports", 3.0);
         assert_eq!(
             speed,
             "* Budget **missed**: frames: at most 2, measured 2.10\n\
-             * Budget **met**: ports: at most 3, measured 3.00\n"
+             * Budget **met**: ports: at least 3, measured 3.00\n"
         );
         let before = merge("", &[format!("## Speed\n\n{speed}")], "x");
         let page = merge(&before, &[format!("## Size\n\n{}\n", kept(true))], "x");
