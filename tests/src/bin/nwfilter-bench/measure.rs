@@ -1,8 +1,11 @@
 //! Interleaved measurements and their medians.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
+    time::{ClockId, clock_gettime},
     unistd::Pid,
 };
 
@@ -37,6 +40,11 @@ pub(crate) fn pin() -> Result<()> {
     let mut one = CpuSet::new();
     one.set(last.context("no CPU")?)?;
     sched_setaffinity(this, &one).context("stay on one CPU")
+}
+
+/// Of this thread: it does not go on while others have the CPU.
+pub(crate) fn cpu_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
 #[cfg(test)]

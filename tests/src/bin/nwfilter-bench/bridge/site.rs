@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::time::{ClockId, clock_gettime};
 use nwfilter_ctl::kernel::{Change, Datapath, Options};
 use nwfilter_tests::{
     bind::{prepared, prepared_given},
@@ -19,6 +18,7 @@ use nwfilter_tests::{
 };
 
 use super::packets::{End, Row};
+use crate::measure::cpu_time;
 
 /// The VM's own addresses only, and a few rules that use the state of connections. Short, for each
 /// rule takes libvirt some processes for each port.
@@ -267,9 +267,4 @@ fn received(mut to: &File, frame: &[u8]) -> Result<u32> {
             Err(error) => return Err(error).context("receive a frame"),
         }
     }
-}
-
-/// Of this thread. It does not go on while others have the CPU.
-fn cpu_time() -> Result<Duration> {
-    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
