@@ -39,9 +39,10 @@ struct Options {
     #[arg(long, global = true, value_name = "FILE")]
     write: Option<PathBuf>,
 
-    /// Ports of the bridge that has many; libvirt takes seconds to bind each, for either of two filters
+    /// Ports of the bridge that has many, 1 for none; libvirt takes seconds to bind each, for either of
+    /// two filters
     #[arg(long, global = true, value_name = "NUMBER", default_value_t = 200,
-          value_parser = RangedU64ValueParser::<usize>::new().range(2..=1000))]
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=1000))]
     ports: usize,
 }
 

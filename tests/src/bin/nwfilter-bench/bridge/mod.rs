@@ -30,7 +30,13 @@ const ROUNDS: usize = 41;
 const BUDGETS: [(usize, f64); 2] = [(1, 1.0), (200, 3.0)];
 
 /// All measurements of the bridge.
-pub(crate) const SECTIONS: &[super::Section] = &[|_| section(1), |options| section(options.ports)];
+pub(crate) const SECTIONS: &[super::Section] = &[
+    |_| section(1),
+    |options| match options.ports {
+        1 => Ok(String::new()),
+        ports => section(ports),
+    },
+];
 
 /// Who filters, and whether netfilter sees what the bridge forwards.
 const VARIANTS: [(Enforcer, bool); 5] = [
