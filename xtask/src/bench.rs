@@ -8,6 +8,7 @@ use crate::exec;
 use crate::setup::{self, Group};
 
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
-    setup::setup(&[Group::Build, Group::Run])?;
+    // Of the tests' it takes libvirt, to compare with.
+    setup::setup(&[Group::Build, Group::Run, Group::Test])?;
     exec::release("nwfilter-bench", arguments)
 }

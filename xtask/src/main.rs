@@ -58,7 +58,8 @@ enum Command {
     },
     /// Build and run the benchmarks.
     Bench {
-        /// Which, `datapath` or `language`, and their options; all without any.
+        /// Which (`datapath`, `bridge`, `control`, `language`; all without any) and options: `--write FILE`,
+        /// `--ports NUMBER`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },

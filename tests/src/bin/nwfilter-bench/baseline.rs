@@ -20,7 +20,10 @@ struct Owner {
 unsafe impl Pod for Owner {}
 
 /// The loaded object.
-pub(crate) struct Baseline(Ebpf);
+pub(crate) struct Baseline {
+    ebpf: Ebpf,
+    ifindex: u32,
+}
 
 impl Baseline {
     /// For one VM behind an interface.
@@ -44,25 +47,19 @@ impl Baseline {
                 .try_into()?;
             program.load()?;
         }
-        Ok(Self(ebpf))
+        Ok(Self { ebpf, ifindex })
     }
 
-    /// Mean time of one run of a program, and what it returned.
-    pub(crate) fn run(
-        &self,
-        name: &str,
-        ifindex: u32,
-        frame: &[u8],
-        repeat: u32,
-    ) -> Result<(i32, Duration)> {
+    /// What a program returned, and the mean time of one run.
+    pub(crate) fn run(&self, name: &str, frame: &[u8], repeat: u32) -> Result<(i32, Duration)> {
         let program = self
-            .0
+            .ebpf
             .program(name)
             .with_context(|| format!("no program {name}"))?;
         let program: &SchedClassifier = program.try_into()?;
         // `ifindex` of `struct __sk_buff`.
         let mut context = [0; 44];
-        context[40..].copy_from_slice(&ifindex.to_ne_bytes());
+        context[40..].copy_from_slice(&self.ifindex.to_ne_bytes());
         let result = program.test_run(TestRunOptions {
             data_in: Some(frame),
             ctx_in: Some(&context),
