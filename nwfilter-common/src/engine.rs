@@ -207,12 +207,7 @@ fn find_leaf<C: Parts>(
 #[inline(always)]
 fn is_tracked(first: &Page, direction: FrameDirection, work: &Work) -> bool {
     let class = recall(&work.fields[word::INET_CLASS]) as usize;
-    tracks(first, direction, class) && class == recall(&work.fields[word::PARSED]) as usize
-}
-
-/// Whether tables for a class ask for the connection's state.
-#[inline(always)]
-pub(crate) fn tracks(first: &Page, direction: FrameDirection, class: usize) -> bool {
-    let (bits, bit) = tracked_bit(direction, class);
-    at(first, WORD_TRACKED + bits) >> bit & 1 != 0
+    let (words, bit) = tracked_bit(direction, class);
+    at(first, WORD_TRACKED + words) >> bit & 1 != 0
+        && class == recall(&work.fields[word::PARSED]) as usize
 }

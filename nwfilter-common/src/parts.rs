@@ -3,16 +3,16 @@
 //! makes each part such a function. What happens when is up to [`crate::decide`].
 
 use crate::{
-    ct::{Effect, Place, Tables, commit, track, track_usual},
-    engine::{Hook, Pages, tracks},
+    ct::{Effect, Place, Tables, commit, track, track_usual, tracked_bit},
+    engine::{Hook, Pages},
     field::word,
     fragment,
-    image::{NodeRef, TableLayer, WORD_FLAGS, WORD_LIMITS, flag},
+    image::{NodeRef, TableLayer, WORD_FLAGS, WORD_LIMITS, WORD_TRACKED, flag},
     limit, option,
     packet::Packet,
     parse::{Headers, parse, usual},
-    walk::{check, walk},
-    work::{Work, recall},
+    walk::{at, check, walk},
+    work::{Work, forget, recall},
 };
 
 /// Parts that know frame, port and tables.
@@ -90,7 +90,10 @@ impl<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized> Parts for Whole<
         let Some(class) = fragment::adopt(self.tables, &self.hook, work) else {
             return;
         };
-        let tracks = tracks(first, self.hook.direction, class as usize);
+        let (words, bit) = tracked_bit(self.hook.direction, class as usize);
+        // The verifier of Linux 6.1 does not know how small this is, so it has to see the mask.
+        let words = forget(&mut work.fields, words as u64) as usize & 3;
+        let tracks = at(first, WORD_TRACKED + words) >> bit & 1 != 0;
         // Unless the tables ask for a state that they did not ask for when the first fragment came.
         if work.fields[word::TRACKED] == 0 && tracks {
             return;

@@ -2,6 +2,8 @@
 //! by itself, once, whatever leads to it (kernel commit 51c39bb1d5d1). What they do is defined in
 //! `nwfilter-common`. Pointers arrive as the verifier knows them from BTF: valid, or null.
 
+use core::arch::asm;
+
 use aya_ebpf::bindings::__sk_buff;
 use nwfilter_common::{
     FrameDirection, Hook, NodeRef, Parts, PortRecord, TableLayer, Verdict, Whole, Work, is_answer,
@@ -11,7 +13,7 @@ use nwfilter_common::{
 use crate::{
     events::{self, Drop},
     learning,
-    maps::Image,
+    maps::{self, Image},
     packet::SkBuff,
     tracking::Maps,
 };
@@ -132,7 +134,8 @@ impl Parts for Calls<'_> {
     }
 }
 
-/// Calls a part, with all that it asks for.
+/// Calls a part, with all that it asks for. `work` is this CPU's working memory, which is found once more:
+/// verifiers before Linux 6.2 take no keys and values for maps from a pointer that was handed over.
 ///
 /// # Safety
 ///
@@ -145,8 +148,11 @@ unsafe fn part<R>(
     place: u32,
     body: impl FnOnce(&Whole<'_, SkBuff, Image, Maps>, &mut Work) -> R,
 ) -> Option<R> {
-    // SAFETY: the caller vouches for the pointers.
-    let (work, record) = unsafe { (work.as_mut()?, record.as_ref()?) };
+    // SAFETY: touches nothing. To the compiler it may do so through the pointer, as do the calls below.
+    unsafe { asm!("/* {0} */", in(reg) work, options(nostack)) };
+    let work = maps::work()?;
+    // SAFETY: the caller vouches for the pointer.
+    let record = unsafe { record.as_ref()? };
     let place = Place(place);
     // SAFETY: as above.
     let packet = unsafe { SkBuff::again(context) };
