@@ -156,7 +156,7 @@ pub mod kind {
     pub const EQUAL32: u32 = 0;
     /// Field equals a 64-bit value: `[head, low, high, yes, no]`.
     pub const EQUAL64: u32 = 1;
-    /// Search over 32-bit keys; the argument is L, an even number up to [`MAX_LEVELS`]:
+    /// Search over 32-bit keys; the argument is L = 1 to [`MAX_LEVELS`]:
     /// `[head, 2^L - 1 ascending keys, 2^L children]`. The child is the one with as many keys before
     /// it as are not larger than the field. Unused keys are at the end, with the last child.
     pub const SEARCH32: u32 = 2;

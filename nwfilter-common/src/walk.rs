@@ -132,9 +132,13 @@ fn quick_step(
             let slot = &slots[argument as usize % SLOTS];
             address + 1 + usize::from(value & slot.mask != slot.value)
         }
-        kind::SEARCH32 if argument == 2 => {
+        kind::SEARCH32 if argument <= 2 => {
             let passes = |key| narrow_not_above(at(first, address + 1 + key), value);
-            address + 4 + passes(0) + passes(1) + passes(2)
+            if argument == 2 {
+                address + 4 + passes(0) + passes(1) + passes(2)
+            } else {
+                address + 2 + passes(0)
+            }
         }
         _ => return None,
     };
@@ -217,13 +221,20 @@ fn narrow_not_above(key: u32, value: u64) -> usize {
     (1 ^ (value.wrapping_sub(u64::from(key)) >> 63)) as usize
 }
 
-/// Number of keys for which `passes` is 1, in a search of `levels` levels, an even number, over sorted
-/// keys. Two levels at a time: the processor compares with three keys at once, while each round has
-/// to wait for the one before.
+/// Number of keys for which `passes` is 1, in a search of `levels` levels over sorted keys. Two levels at
+/// a time: the processor compares with three keys at once, while each round has to wait for the one
+/// before.
 #[inline(always)]
 fn search(levels: u32, passes: impl Fn(usize) -> usize) -> usize {
     let mut before = 0;
     let mut quarter = (1usize << (levels & 7)) >> 2;
+    if levels & 1 != 0 {
+        let half = quarter * 2;
+        // Nothing is left of a quarter of two.
+        let half = half + usize::from(half == 0);
+        before = half * passes(half - 1);
+        quarter = half >> 2;
+    }
     for _ in 0..kind::MAX_LEVELS / 2 {
         if quarter == 0 {
             break;
@@ -254,4 +265,33 @@ fn in_slots(
     // is 0: verifiers before Linux 6.8 learn nothing from `!= 0` and see it go on for ever.
     const { assert!(MAX_SLOT_RUN == 8) };
     hit(0) || hit(1) || hit(2) || hit(3) || hit(4) || hit(5) || hit(6) || hit(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn searches_count_the_keys_before() {
+        for levels in 1..=kind::MAX_LEVELS {
+            let keys: Vec<u64> = (1..1 << levels).map(|key| key * 10).collect();
+            for value in 0..=keys.len() as u64 * 10 + 10 {
+                let expected = keys.iter().filter(|key| **key <= value).count();
+                let wide = search(levels, |key| not_above(keys[key], value));
+                let narrow = search(levels, |key| narrow_not_above(keys[key] as u32, value));
+                assert_eq!([wide, narrow], [expected; 2], "{levels} levels, {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_bits_are_compared() {
+        for key in [0, 1, u64::MAX >> 1, 1 << 63, u64::MAX] {
+            for value in [0, 1, u64::MAX >> 1, 1 << 63, u64::MAX] {
+                assert_eq!(not_above(key, value), usize::from(key <= value));
+            }
+        }
+    }
 }

@@ -344,8 +344,7 @@ impl Nodes {
     }
 
     fn search_node(&mut self, field: Field, keys: &[u64], children: &[NodeRef]) -> NodeRef {
-        // Two levels are searched at a time.
-        let levels = (usize::BITS - keys.len().leading_zeros()).next_multiple_of(2);
+        let levels = usize::BITS - keys.len().leading_zeros();
         let width = 1usize << levels;
         let narrow = field.bits() <= 32;
         let kind = if narrow {
