@@ -146,12 +146,9 @@ pub fn decide_by<C: Parts>(parts: &C, hook: &Hook<'_>, first: &Page, work: &mut 
     };
 
     let passes = matches!(verdict.verdict, LeafVerdict::Accept);
-    let tracked = has(flag::CONNECTIONS)
-        && is_tracked(first, direction, work)
+    let tracked = is_tracked(first, direction, work)
         && (passes || matches!(direction, FrameDirection::In) && has(flag::DROPPED_ADVANCE));
-    if tracked {
-        parts.track(work);
-    }
+    let changes = tracked && parts.track(work);
     if passes && has(flag::TCP_OPTIONS) {
         parts.options(work);
     }
@@ -168,7 +165,7 @@ pub fn decide_by<C: Parts>(parts: &C, hook: &Hook<'_>, first: &Page, work: &mut 
     }
 
     let accepted = matches!(verdict.verdict, LeafVerdict::Accept);
-    if tracked && work.is_pending() {
+    if changes {
         parts.commit(accepted, work);
     }
     if tracked && recall(&work.fields[word::LOOKED]) != 0 {

@@ -50,14 +50,12 @@ pub mod flag {
     /// Dropped frames advance connections that exist: those to the VM always, those from the VM if
     /// the Ethernet layer accepts them. Otherwise only frames that pass do.
     pub const DROPPED_ADVANCE: u32 = 8;
-    /// Some tables ask for the state of connections: see [`super::WORD_TRACKED`].
-    pub const CONNECTIONS: u32 = 16;
     /// Some table asks for TCP options.
-    pub const TCP_OPTIONS: u32 = 32;
+    pub const TCP_OPTIONS: u32 = 16;
     /// `semantics = strict`.
-    pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS | CONNECTIONS;
+    pub const STRICT: u32 = ETHERNET_FRAGMENTS | INET_FRAGMENTS | DHCP_ANSWERS;
     /// `semantics = libvirt`.
-    pub const LIBVIRT: u32 = INET_FRAGMENTS | DROPPED_ADVANCE | CONNECTIONS;
+    pub const LIBVIRT: u32 = INET_FRAGMENTS | DROPPED_ADVANCE;
 }
 
 /// Word of the first root.

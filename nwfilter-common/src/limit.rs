@@ -13,7 +13,7 @@
 use crate::{
     abi::PortRecord,
     class::Class,
-    ct::{Added, Entry, Key, Tables, TcpState, TrackingCounter},
+    ct::{Added, Entry, Key, Tables, TcpState, TrackingCounter, write_key},
     engine::{Hook, Pages},
     field::{CtState, Field, Fields, word},
     work::{Work, recall},
@@ -33,6 +33,8 @@ pub(crate) mod flow {
     pub(crate) const KNOWN: u64 = 1;
     /// That of the first fragment, which has been looked at.
     pub(crate) const FRAGMENT: u64 = 2;
+    /// One whose key has yet to be written there.
+    pub(crate) const REMEMBERED: u64 = 3;
 }
 
 /// What the connection of a later fragment is: that of the first one, if it has one.
@@ -215,6 +217,10 @@ pub(crate) fn look<T: Tables + ?Sized>(
     work.member.limit = limit;
     work.member.epoch = hook.record.limits;
     work.member.connection.port = hook.port as u16;
+    if recall(&work.fields[word::FLOW]) == flow::REMEMBERED {
+        write_key(hook, work);
+        work.fields[word::FLOW] = flow::KNOWN;
+    }
     let flow = recall(&work.fields[word::FLOW]);
     let mut counted = flow == flow::FRAGMENT;
     let mut joins = false;

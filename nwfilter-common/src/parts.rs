@@ -26,8 +26,8 @@ pub trait Parts {
     /// Goes on from a node to a leaf.
     fn walk(&self, layer: TableLayer, node: NodeRef, work: &mut Work) -> NodeRef;
 
-    /// Finds the frame's connection.
-    fn track(&self, work: &mut Work);
+    /// Finds the frame's connection; says whether the frame changes it.
+    fn track(&self, work: &mut Work) -> bool;
 
     /// Looks for TCP options.
     fn options(&self, work: &mut Work);
@@ -127,10 +127,12 @@ impl<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized> Parts for Whole<
     }
 
     #[inline(always)]
-    fn track(&self, work: &mut Work) {
-        if !track_usual(self.tables, &self.hook, work) {
-            self.track_any(work);
+    fn track(&self, work: &mut Work) -> bool {
+        if track_usual(self.tables, &self.hook, work) {
+            return false;
         }
+        self.track_any(work);
+        work.is_pending()
     }
 
     #[inline(always)]

@@ -74,9 +74,10 @@ impl Work {
         self.pending.begins()
     }
 
-    /// Whether the frame is about to change its connection. Only holds for frames that are tracked.
+    /// Whether the frame is about to change its connection. Only holds if the connection was not merely
+    /// remembered.
     #[inline(always)]
-    pub(crate) fn is_pending(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         self.pending.is_pending()
     }
 

@@ -107,10 +107,12 @@ impl Parts for Calls<'_> {
     }
 
     #[inline(always)]
-    fn track(&self, work: &mut Work) {
-        if !track_usual(&Maps, &self.hook(), work) {
-            nwfilter_track(self.packet.raw(), work, self.record, self.place.0);
+    fn track(&self, work: &mut Work) -> bool {
+        if track_usual(&Maps, &self.hook(), work) {
+            return false;
         }
+        nwfilter_track(self.packet.raw(), work, self.record, self.place.0);
+        work.is_pending()
     }
 
     #[inline(always)]

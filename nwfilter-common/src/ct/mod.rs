@@ -37,7 +37,7 @@ pub use recent::{RECENT, Recent};
 pub use tcp::TcpState;
 pub use timeout::{DEFAULT_TIMEOUTS, TIMEOUTS, Timeout, Timeouts, nanoseconds};
 pub use track::track_usual;
-pub(crate) use track::{Effect, Pending, Place, commit, track};
+pub(crate) use track::{Effect, Pending, Place, commit, track, write_key};
 
 /// What became of a connection to be stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

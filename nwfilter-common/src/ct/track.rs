@@ -97,17 +97,24 @@ pub(crate) struct Place {
 /// answered, changing nothing. `false` if it is not such a frame, or not sure.
 #[inline(always)]
 pub fn track_usual<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) -> bool {
-    let fields = &work.fields;
-    let class = recall(&fields[word::INET_CLASS]) as usize;
+    let class = recall(&work.fields[word::INET_CLASS]) as usize;
     let port = hook.port as u16;
-    let protocol = fields[Field::IpProtocol.index()] as u8;
     if class == Class::Ip4Tcp as usize || class == Class::Ip4Udp as usize {
-        let addresses = [Field::Ip4Src, Field::Ip4Dst].map(|field| fields[field.index()] as u32);
-        let ports = [Field::SrcPort, Field::DstPort].map(|field| fields[field.index()] as u16);
-        let (key, side) = Key::of_ipv4(addresses, ports, port, protocol);
-        return track_known(tables, hook, key.words(), side, work);
+        let (key, side) = usual_key::<false>(&work.fields, port);
+        track_known(tables, hook, key.words(), side, work)
+    } else if class == Class::Ip6Tcp as usize || class == Class::Ip6Udp as usize {
+        let (key, side) = usual_key::<true>(&work.fields, port);
+        track_known(tables, hook, key.words(), side, work)
+    } else {
+        false
     }
-    if class == Class::Ip6Tcp as usize || class == Class::Ip6Udp as usize {
+}
+
+/// The key of a frame with ports, IPv6 or not, and which of its ends the frame comes from.
+#[inline(always)]
+fn usual_key<const V6: bool>(fields: &Fields, port: u16) -> (Key, usize) {
+    let protocol = fields[Field::IpProtocol.index()] as u8;
+    if V6 {
         let mut key = Key {
             port,
             protocol,
@@ -115,9 +122,27 @@ pub fn track_usual<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut W
             ..Key::new()
         };
         let side = key.set_ends(&ends(fields, true, TCP));
-        return track_known(tables, hook, key.words(), side, work);
+        (key, side)
+    } else {
+        let addresses = [Field::Ip4Src, Field::Ip4Dst].map(|field| fields[field.index()] as u32);
+        let ports = [Field::SrcPort, Field::DstPort].map(|field| fields[field.index()] as u16);
+        Key::of_ipv4(addresses, ports, port, protocol)
     }
-    false
+}
+
+/// Writes what [`track`] leaves behind of a connection that is only remembered, which most frames do
+/// without: its key, and that there is nothing to do.
+#[inline(always)]
+pub(crate) fn write_key(hook: &Hook<'_>, work: &mut Work) {
+    let port = hook.port as u16;
+    let v6 = recall(&work.fields[word::INET_CLASS]) >= Class::Ip6Tcp as u64;
+    let (key, _) = if v6 {
+        usual_key::<true>(&work.fields, port)
+    } else {
+        usual_key::<false>(&work.fields, port)
+    };
+    work.key.overwrite(key.words());
+    work.pending.action = action::NOTHING;
 }
 
 /// [`track_usual`] for a frame of TCP or UDP with this key, from this side.
@@ -131,7 +156,6 @@ fn track_known<T: Tables + ?Sized>(
 ) -> bool {
     let fields = &mut work.fields;
     let tcp = fields[Field::IpProtocol.index()] == u64::from(ip_protocol::TCP);
-    work.key.overwrite(key);
     let place = recent::place(key);
     let Some(recent) = tables.recent(place) else {
         return false;
@@ -145,6 +169,7 @@ fn track_known<T: Tables + ?Sized>(
         Some(known) if usual(&known) => known,
         Some(_) => return false,
         None => {
+            work.key.overwrite(key);
             let Some(stored) = tables.connection(&work.key) else {
                 return false;
             };
@@ -156,7 +181,6 @@ fn track_known<T: Tables + ?Sized>(
             stored
         }
     };
-    work.pending.action = action::NOTHING;
     let state = if side == known.original() {
         CtState::EstablishedOriginal
     } else {
@@ -164,7 +188,7 @@ fn track_known<T: Tables + ?Sized>(
     };
     fields[Field::CtState.index()] = state as u64;
     fields[word::TRACKED] = 1;
-    fields[word::FLOW] = flow::KNOWN;
+    fields[word::FLOW] = flow::REMEMBERED;
     true
 }
 

@@ -124,7 +124,7 @@ fn flags(semantics: Semantics, stateful: bool, fragments: &HashSet<TableLayer>) 
     };
     let mut flags = wanted;
     if !stateful {
-        flags &= !(flag::CONNECTIONS | flag::DHCP_ANSWERS | flag::DROPPED_ADVANCE);
+        flags &= !(flag::DHCP_ANSWERS | flag::DROPPED_ADVANCE);
     }
     for (layer, flag) in [
         (TableLayer::Ethernet, flag::ETHERNET_FRAGMENTS),
