@@ -28,6 +28,8 @@ pub(super) struct Bound {
     pub(super) prepared: Option<Shaped>,
     /// Why it is not what the binding asks for.
     pub(super) problem: Option<String>,
+    /// Why what another program took off the device is not back on it.
+    pub(super) stripped: Option<String>,
     /// What is known of the VM's addresses.
     pub(super) learner: Option<Learner>,
 }
@@ -38,6 +40,7 @@ impl Bound {
             binding,
             prepared: None,
             problem: None,
+            stripped: None,
             learner: None,
         }
     }

@@ -93,6 +93,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 if let Err(error) = control.datapath.sweep() {
                     error!("cannot remove dead connections: {}", chain(&error));
                 }
+                control.check_attached();
             }
             Event::Expiry => control.expire_leases(),
             Event::Learning(frames) => control.learn(&frames),

@@ -585,9 +585,41 @@ impl Datapath {
         self.tables.set_global(Global::Events, on.into())
     }
 
+    /// Puts the program back on the device of a port where somebody else has taken it off. Says in which
+    /// directions that was needed.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses; the direction that it does not refuse is filtered again.
+    pub fn repair(&mut self, port: &str) -> Result<Vec<&'static str>, KernelError> {
+        let ifindex = self.known(port)?.ifindex;
+        let links = self.options.pins.as_deref().map(links_dir);
+        if let Some(links) = &links {
+            // It may be gone with what was in it.
+            fs::create_dir_all(links).map_err(|source| KernelError::File {
+                action: "create",
+                path: links.clone(),
+                source,
+            })?;
+        }
+        let Some(attached) = self.attachments.get_mut(port) else {
+            self.attach(port, ifindex)?;
+            return Ok(vec!["in", "out"]);
+        };
+        let mode = self.options.attach;
+        attach::repair(
+            &mut self.ebpf,
+            mode,
+            links.as_deref(),
+            port,
+            ifindex,
+            attached,
+        )
+    }
+
     /// Whether the program is on the device that it was attached to, in both directions: it is not
     /// when that device is gone, even if another one has got its name and index. `None` for an
-    /// unknown port, and where the kernel has no links that could be asked.
+    /// unknown port, and where that cannot be told.
     pub fn is_attached(&self, port: &str) -> Option<bool> {
         let ifindex = self.ports.get(port)?.ifindex;
         let mut attached = true;

@@ -86,6 +86,15 @@ pub enum KernelError {
         #[source]
         source: Box<ProgramError>,
     },
+    /// Another queueing discipline is where clsact would be.
+    #[error(
+        "{port} has the queueing discipline `ingress`, which takes no filters of frames that enter the VM; \
+         clsact would be in its place"
+    )]
+    NoClsact {
+        /// The device.
+        port: String,
+    },
     /// The classifier queue could not be made.
     #[error("cannot add the clsact queueing discipline to {port}")]
     Qdisc {

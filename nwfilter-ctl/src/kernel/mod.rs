@@ -21,6 +21,7 @@ pub mod probe;
 mod sets;
 mod sys;
 mod tables;
+mod tc;
 
 pub use self::{
     attach::AttachMode,
