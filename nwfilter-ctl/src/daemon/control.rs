@@ -105,6 +105,8 @@ pub(super) struct Control {
     pub(super) bindings: BTreeMap<String, Bound>,
     pub(super) leases: LeaseFiles,
     pub(super) sets: BTreeMap<String, AddressSet>,
+    /// Sets whose files cannot be used, and why.
+    pub(super) broken_sets: BTreeMap<String, String>,
     pub(super) set_files: SetFiles,
 }
 
@@ -130,6 +132,7 @@ impl Control {
         let mut control = Self {
             shapes: Shapes::new(config.semantics),
             sets: BTreeMap::new(),
+            broken_sets: BTreeMap::new(),
             set_files: SetFiles::new(config.sets_dir()),
             config,
             datapath,
@@ -151,9 +154,13 @@ impl Control {
         Ok(control)
     }
 
-    /// Reads all filters again. What cannot be used any more stays enforced as it was.
+    /// Reads all filters and sets again. What cannot be used any more stays enforced as it was.
     pub(super) fn reload(&mut self) {
         fault::begin("reload");
+        // Before the filters, which may be new, too, and name them.
+        if let Err(error) = self.load_sets() {
+            error!("{}; sets stay as they were", chain(&error));
+        }
         if let Err(error) = self.filters.reload() {
             let directory = self.config.filter_dir.display();
             error!("cannot read {directory}: {error}; filters stay as they were");
@@ -162,7 +169,7 @@ impl Control {
         self.prepare_all();
         let ports: Vec<String> = self.bindings.keys().cloned().collect();
         self.enforce(&ports);
-        info!("filters read again: {}", self.summary());
+        info!("filters and sets read again: {}", self.summary());
     }
 
     fn prepare_all(&mut self) {

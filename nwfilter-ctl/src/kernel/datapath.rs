@@ -28,7 +28,7 @@ use super::{
     counters::{Counters, Pairs, difference},
     object,
     plan::Plan,
-    sets::Sets,
+    sets::{Filled, Sets},
     sys,
     tables::{self, Tables},
 };
@@ -762,7 +762,16 @@ impl Datapath {
         name: SetName,
         elements: impl IntoIterator<Item = (SetKey, bool)>,
     ) -> Result<(), KernelError> {
-        self.sets.replace(name, elements)
+        self.replace_sets(&[(name, Filled::new(elements)?)])
+    }
+
+    /// Makes or replaces address sets, one after the other, each for all ports at the same instant.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many sets; then all are as they were.
+    pub fn replace_sets(&mut self, sets: &[(SetName, Filled)]) -> Result<(), KernelError> {
+        self.sets.replace(sets)
     }
 
     /// Adds an element to a set, with whether it is an exception, or removes one (`None`).

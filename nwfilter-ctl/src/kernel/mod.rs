@@ -30,5 +30,6 @@ pub use self::{
     error::KernelError,
     events::{DropEvents, LearnEvents, Ring},
     object::Run,
+    sets::Filled,
     sys::{ifindex, ifname},
 };
