@@ -1,7 +1,7 @@
 //! Places at which a test may kill this process. In a release build there are none.
 //!
 //! `NWFILTER_DIE=define:3` kills it, as `kill -9` would, at the third place that it comes to in its
-//! first `define`.
+//! first `define`. `NWFILTER_STOP=define` stops it, as `kill -STOP` would, at the beginning of each.
 
 /// A piece of work begins; places are counted from here.
 pub(crate) fn begin(work: &'static str) {
@@ -39,6 +39,9 @@ mod imp {
         Some((work.to_owned(), number.parse().ok()?))
     });
 
+    /// The work at whose beginning it stops.
+    static STOP: LazyLock<Option<String>> = LazyLock::new(|| env::var("NWFILTER_STOP").ok());
+
     /// Places to go; negative outside of the work.
     static LEFT: AtomicI64 = AtomicI64::new(-1);
 
@@ -48,6 +51,10 @@ mod imp {
             _ => -1,
         };
         LEFT.store(left, Ordering::Relaxed);
+        if STOP.as_deref() == Some(work) {
+            let own = Pid::from_raw(process::id().cast_signed());
+            let _ = kill(own, Signal::SIGSTOP);
+        }
     }
 
     pub(super) fn point() {

@@ -14,5 +14,6 @@ pub mod learning;
 pub mod need;
 pub mod net;
 pub mod peer;
+pub mod terminal;
 pub mod traffic;
 pub mod wire;

@@ -29,6 +29,7 @@ impl Control {
             let message = format!("`{port}` cannot be the name of a device");
             return Err(ApiError::new(ErrorKind::Invalid, message));
         }
+        self.catch_up([port.as_str()]);
         let before = self.bindings.get(&port);
         if before.is_some() && !replace {
             let message = format!("{port} has a binding already");
@@ -54,7 +55,10 @@ impl Control {
             Some(_) => self.datapath.apply(&[Change::Bind(prepared.bind(&port))]),
             None => Ok(()),
         };
-        if let Err(error) = applied {
+        if let Err(error) = applied
+            // Else it is a binding for a device that is not there.
+            && kernel::ifindex(&port).is_some()
+        {
             self.take_back(&port, before)?;
             return Err(ApiError::new(ErrorKind::Kernel, chain(&error)));
         }

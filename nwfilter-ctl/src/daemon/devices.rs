@@ -1,10 +1,12 @@
 //! Devices that appear, vanish, get another name, or lose what is attached to them: bindings go by
 //! names, filters by devices.
 
+use std::collections::BTreeMap;
+
 use tracing::{error, info, warn};
 
 use super::{control::Control, error::chain, links::LinkChanges};
-use crate::kernel::{self, Change};
+use crate::kernel::{self, Change, PortState};
 
 impl Control {
     /// Makes what is enforced fit the devices that there are now.
@@ -26,12 +28,10 @@ impl Control {
         let mut stripped = Vec::new();
         for (port, ifindex) in affected {
             let attached = self.datapath.is_attached(&port);
-            // Or it is another one, with the same index.
-            let is_same = match attached {
-                Some(true) => true,
-                Some(false) => !changes.overrun && !changes.gone.contains(&ifindex),
-                None => !changes.gone.contains(&ifindex),
-            };
+            // What was gone may be another one with the same index and name. What has only been away, in
+            // another namespace, still has its filter, and is down.
+            let is_same =
+                !changes.gone.contains(&ifindex) && (attached != Some(false) || !changes.overrun);
             let name = kernel::ifname(ifindex);
             if is_same && name.as_ref() == Some(&port) {
                 if attached == Some(false) {
@@ -70,6 +70,24 @@ impl Control {
         }
         self.release_unwanted();
         self.repair(&stripped);
+    }
+
+    /// Looks at all devices before these are bound if one of them has got the name or the index of another
+    /// since the last announcement that was read.
+    pub(super) fn catch_up<'a>(&mut self, ports: impl IntoIterator<Item = &'a str>) {
+        let now: BTreeMap<u32, &str> = ports
+            .into_iter()
+            .filter_map(|port| Some((kernel::ifindex(port)?, port)))
+            .collect();
+        let is_other = |(port, state): (&String, &PortState)| {
+            now.get(&state.ifindex).is_some_and(|name| name != port)
+        };
+        if self.datapath.ports().iter().any(is_other) {
+            self.links_changed(&LinkChanges {
+                overrun: true,
+                ..LinkChanges::default()
+            });
+        }
     }
 
     /// Looks whether everything is still attached: not everything that another program does is

@@ -207,14 +207,22 @@ impl Control {
 
     /// Puts new tables into force, all at one instant.
     pub(super) fn switch(&mut self, rebuilt: Vec<(String, Shaped)>) -> Result<(), ApiError> {
-        let changes: Vec<_> = rebuilt
-            .iter()
-            .filter(|(port, _)| kernel::ifindex(port).is_some())
-            .map(|(port, prepared)| Change::Bind(prepared.bind(port)))
-            .collect();
-        self.datapath
-            .apply(&changes)
-            .map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?;
+        self.catch_up(rebuilt.iter().map(|(port, _)| port.as_str()));
+        let is_there = |port: &str| kernel::ifindex(port).is_some();
+        loop {
+            let there = rebuilt.iter().filter(|(port, _)| is_there(port));
+            let changes: Vec<_> = there
+                .clone()
+                .map(|(port, prepared)| Change::Bind(prepared.bind(port)))
+                .collect();
+            let Err(error) = self.datapath.apply(&changes) else {
+                break;
+            };
+            if there.count() == changes.len() {
+                return Err(ApiError::new(ErrorKind::Kernel, chain(&error)));
+            }
+            // A device has vanished on the way, which is nothing to fail for.
+        }
         for (port, prepared) in rebuilt {
             if let Some(bound) = self.bindings.get_mut(&port) {
                 bound.prepared = Some(prepared);
