@@ -11,6 +11,7 @@ pub mod guest;
 pub mod judge;
 pub mod judges;
 pub mod learning;
+pub mod machine;
 pub mod need;
 pub mod net;
 pub mod peer;
