@@ -409,29 +409,41 @@ fn devices_that_move_to_another_namespace_take_no_filter_along() {
     ns.attach("vm1", Lan::BRIDGE).unwrap();
     assert!(!host.passes(SPOOFED, 80) && host.passes(OWN, 80));
 
-    // Away, and while the daemon sleeps another one gets its name and its index.
+    // Away, and another one gets its name and its index.
+    let replace = || {
+        let inside = NetNs::new().unwrap();
+        ns.ip(&format!(
+            "link set dev vm1 netns {}\n\
+             link add name vm1 index {index} type veth peer name eth0 address {MAC} netns {}\n\
+             link set dev vm1 up",
+            away.path(),
+            inside.path()
+        ))
+        .unwrap();
+        inside.ip("link set dev eth0 up").unwrap();
+        ns.attach("vm1", Lan::BRIDGE).unwrap();
+        Vm {
+            port: "vm1".into(),
+            mac: MAC,
+            end: Box::new(Wire::open(&inside, "eth0").unwrap()),
+            inside: Some(inside),
+        }
+    };
+    let assert_filtered = |vm: &Vm| {
+        assert_eq!(host.state("vm1"), "enforced");
+        assert!(!passes(&host.lan, vm, SPOOFED, 80) && passes(&host.lan, vm, OWN, 80));
+    };
     let daemon = host.daemon.as_ref().unwrap();
     daemon.signal(Signal::SIGSTOP).unwrap();
-    ns.ip(&format!("link set dev vm1 netns {}", away.path()))
-        .unwrap();
-    let inside = NetNs::new().unwrap();
-    ns.ip(&format!(
-        "link add name vm1 index {index} type veth peer name eth0 address {MAC} netns {}\n\
-         link set dev vm1 up",
-        inside.path()
-    ))
-    .unwrap();
-    inside.ip("link set dev eth0 up").unwrap();
-    ns.attach("vm1", Lan::BRIDGE).unwrap();
+    let vm = replace();
     daemon.signal(Signal::SIGCONT).unwrap();
-    assert_eq!(host.state("vm1"), "enforced");
-    let vm = Vm {
-        port: "vm1".into(),
-        mac: MAC,
-        end: Box::new(Wire::open(&inside, "eth0").unwrap()),
-        inside: Some(inside),
-    };
-    assert!(!passes(&host.lan, &vm, SPOOFED, 80) && passes(&host.lan, &vm, OWN, 80));
+    assert_filtered(&vm);
+    // The same while there is no daemon.
+    away.ip("link delete dev vm1").unwrap();
+    daemon.signal(Signal::SIGKILL).unwrap();
+    let vm = replace();
+    let _daemon = host.site.start(ns).unwrap();
+    assert_filtered(&vm);
 }
 
 #[test]
