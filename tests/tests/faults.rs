@@ -23,6 +23,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     sys::signal::Signal,
 };
+use nwfilter_common::ABI_VERSION;
 use nwfilter_ctl::daemon::api::Call;
 use nwfilter_tests::{
     daemon::{Caller, Daemon, Site, binding_xml},
@@ -494,6 +495,52 @@ fn a_port_that_cannot_be_taken_over_is_the_only_one_to_suffer() {
     fs::remove_dir(&link).unwrap();
     host.call(&bind_other("shared", "10.0.0.2")).unwrap();
     assert_eq!(host.state("vm2").as_deref(), Some("enforced"));
+}
+
+#[test]
+fn a_port_that_could_not_be_attached_is_under_its_next_name() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    for port in ["vm2", "vm3"] {
+        let other = binding_xml(port, OTHER, "shared", "10.0.0.2");
+        fs::write(host.site.binding(port), other).unwrap();
+    }
+    host.start().end(Signal::SIGKILL).unwrap();
+    let link = host.site.pins.join("links/vm2-out");
+    fs::remove_file(&link).unwrap();
+    fs::create_dir(&link).unwrap();
+    let _daemon = host.start();
+    assert_eq!(host.state("vm2").as_deref(), Some("missing"));
+    host.lan.host.ip("link set dev vm2 name vm3").unwrap();
+    assert_eq!(host.state("vm3").as_deref(), Some("enforced"));
+    assert!(!host.other_may_spoof());
+    fs::remove_dir(&link).unwrap();
+}
+
+#[test]
+fn another_version_is_relieved_without_a_gap() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let own = host.site.pins.join(format!("v{ABI_VERSION}"));
+    let older = host.site.pins.join("v1");
+    assert!(is_filtered(&host.lan, &host.vm).unwrap());
+    // What is in force is in maps of which this version knows nothing.
+    fs::rename(&own, &older).unwrap();
+    let daemon = host.under_traffic(|| host.start());
+    assert_eq!(host.state("vm1").as_deref(), Some("enforced"));
+    assert!(is_filtered(&host.lan, &host.vm).unwrap());
+    assert!(own.exists() && !older.exists());
+    // Its own rules count: the filter says other things now.
+    host.call(&Call::Define { xml: shared(4000) }).unwrap();
+    assert!(
+        is_filtered(&host.lan, &host.vm).is_err(),
+        "{}",
+        daemon.log()
+    );
 }
 
 /// Gives the daemon a small file system of its own over a directory.

@@ -256,6 +256,12 @@ pub(super) fn attach(
     Ok(attached)
 }
 
+/// Whether a filter is where ours is with clsact.
+pub(super) fn is_filtered_by_clsact(ifindex: u32, direction: FrameDirection) -> bool {
+    let program = filters::program(ifindex, direction, PRIORITY, HANDLE_MINOR.into());
+    program.is_ok_and(|program| program.is_some())
+}
+
 /// Attaches again what is not on its device any more: each direction for itself, so that one is better
 /// than none. Says in which it was needed.
 pub(super) fn repair(

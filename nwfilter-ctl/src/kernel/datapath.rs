@@ -685,7 +685,7 @@ impl Datapath {
         let mut moving = Vec::new();
         for (old, new) in renamed {
             if let Some(state) = self.ports.remove(old) {
-                let attached = self.attachments.remove(old).unwrap_or_default();
+                let attached = self.attachments.remove(old);
                 let identities = self.identities.remove(old);
                 moving.push((new.clone(), state, attached, identities));
             }
@@ -693,12 +693,15 @@ impl Datapath {
         if let Some(pins) = &self.options.pins {
             attach::settle(&links_dir(pins))?;
         }
-        for (name, state, mut attached, identities) in moving {
-            attach::follow(&mut attached, &name);
+        for (name, state, attached, identities) in moving {
             if let Some(identities) = identities {
                 self.identities.insert(name.clone(), identities);
             }
-            self.attachments.insert(name.clone(), attached);
+            // What could not be attached before may be now.
+            if let Some(mut attached) = attached {
+                attach::follow(&mut attached, &name);
+                self.attachments.insert(name.clone(), attached);
+            }
             self.ports.insert(name, state);
         }
         Ok(())

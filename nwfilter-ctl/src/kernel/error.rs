@@ -13,7 +13,7 @@ use aya::{
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The caller may not load BPF programs.
-    #[error("loading BPF programs needs root (CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")]
+    #[error("loading BPF programs needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")]
     NotPermitted,
     /// The pin directory is not on a BPF file system.
     #[error("{path} is not on a BPF file system: mount -t bpf bpf /sys/fs/bpf")]
