@@ -2,6 +2,7 @@
 //!
 //! `NWFILTER_DIE=define:3` kills it, as `kill -9` would, at the third place that it comes to in its
 //! first `define`. `NWFILTER_STOP=define` stops it, as `kill -STOP` would, at the beginning of each.
+//! `NWFILTER_GATE=PATH` lets what is done beside the loop wait until a named pipe has been written to.
 
 /// A piece of work begins; places are counted from here.
 pub(crate) fn begin(work: &'static str) {
@@ -15,6 +16,14 @@ pub(crate) fn begin(work: &'static str) {
 pub(crate) fn point() {
     #[cfg(debug_assertions)]
     imp::point();
+}
+
+/// Something is done beside the loop, which goes on meanwhile.
+pub(crate) fn gate() {
+    #[cfg(debug_assertions)]
+    if let Some(path) = std::env::var_os("NWFILTER_GATE") {
+        let _ = std::fs::read(path);
+    }
 }
 
 #[cfg(debug_assertions)]

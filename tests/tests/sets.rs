@@ -11,7 +11,10 @@ use std::{
     thread,
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::{signal::Signal, stat::Mode},
+    unistd::mkfifo,
+};
 use nwfilter_common::{MAX_SETS, MacAddr};
 use nwfilter_tests::{
     daemon::{Daemon, Site, binding_xml},
@@ -309,6 +312,33 @@ fn a_batch_is_seen_as_a_whole() {
         add.join().unwrap();
     });
     assert!(!host.passes([10, 14, 19, 199], 80));
+}
+
+#[test]
+fn a_large_import_holds_up_nobody() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let gate = host.site.state().join("gate");
+    mkfifo(&gate, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let daemon = host.site.start_with(&host.lan.host, |command| {
+        command.env("NWFILTER_GATE", &gate);
+    });
+    let _daemon = daemon.unwrap();
+    let address = [10, 1, 0, 1];
+    thread::scope(|scope| {
+        let saved = "create blocked hash:ip family inet\nadd blocked 10.1.0.1\n";
+        let import = scope.spawn(|| host.import(saved));
+        // Opened when somebody reads: the import is at work.
+        let opened = fs::File::options().write(true).open(&gate).unwrap();
+        assert_eq!(host.set(&["create", "other", "10.9.0.1"]).0, 0);
+        assert_eq!(host.set(&["list"]).1, "Name   Elements\nother  1\n");
+        assert!(host.passes(address, 80));
+        drop(opened);
+        assert_eq!(import.join().unwrap().0, 0);
+    });
+    assert!(!host.passes(address, 80));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn request(kind: u16, message: [u32; 4]) -> Vec<u8> {
     let mut request = Vec::new();
     request.extend(((HEADER + MESSAGE) as u32).to_ne_bytes());
     request.extend(kind.to_ne_bytes());
-    request.extend((flags as u16).to_ne_bytes());
+    request.extend((flags.cast_unsigned() as u16).to_ne_bytes());
     request.extend([0; 8]);
     request.extend([libc::AF_UNSPEC as u8, 0, 0, 0]);
     request.extend(message.into_iter().flat_map(u32::to_ne_bytes));
