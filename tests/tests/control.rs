@@ -715,6 +715,8 @@ case $(wc -l < "$EDITED") in
 esac
 "#;
 
+const QUESTION: &str = "edit again? [Y/n] ";
+
 #[test]
 fn somebody_who_edits_nonsense_is_asked_for_another_try() {
     if !need::met(&NEEDS) {
@@ -738,7 +740,6 @@ fn somebody_who_edits_nonsense_is_asked_for_another_try() {
             .spawn_at(&host.lan.host, &["edit", "web"], &variables, terminal)
             .unwrap()
     };
-    const QUESTION: &str = "edit again? [Y/n] ";
     let no_drafts = || assert_eq!(fs::read_dir(&drafts).unwrap().count(), 0);
 
     // Who gives up has changed nothing. 4 is what ^D enters.

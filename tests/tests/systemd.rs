@@ -1,7 +1,5 @@
 //! The units of `dist` under the real systemd: what an operator types, with all the hardening in force.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
-
 use std::{fs, process::Command};
 
 use nwfilter_tests::{
