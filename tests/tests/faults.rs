@@ -520,6 +520,45 @@ fn a_port_that_could_not_be_attached_is_under_its_next_name() {
 }
 
 #[test]
+fn a_port_that_cannot_be_attached_hinders_no_change() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    for port in ["vm2", "vm3"] {
+        let other = binding_xml(port, OTHER, "shared", "10.0.0.2");
+        fs::write(host.site.binding(port), other).unwrap();
+    }
+    host.start().end(Signal::SIGKILL).unwrap();
+    let links = host.site.pins.join("links");
+    fs::remove_file(links.join("vm2-out")).unwrap();
+    // One is known and not attached any more, the other never was.
+    for hindrance in ["vm2-out", "vm3-out"] {
+        fs::create_dir(links.join(hindrance)).unwrap();
+    }
+    let daemon = host.start();
+    host.lan
+        .host
+        .ip("link add name vm3 type veth peer name far3")
+        .unwrap();
+    for port in ["vm2", "vm3"] {
+        assert_eq!(host.state(port).as_deref(), Some("missing"), "{port}");
+    }
+    host.under_traffic(|| host.call(&Call::Define { xml: shared(9) }).unwrap());
+    assert_eq!(host.state("vm1").as_deref(), Some("enforced"));
+    host.call(&Call::Define { xml: shared(4000) }).unwrap();
+    assert!(
+        is_filtered(&host.lan, &host.vm).is_err(),
+        "{}",
+        daemon.log()
+    );
+    assert_eq!(host.state("vm1").as_deref(), Some("enforced"));
+    for hindrance in ["vm2-out", "vm3-out"] {
+        fs::remove_dir(links.join(hindrance)).unwrap();
+    }
+}
+
+#[test]
 fn another_version_is_relieved_without_a_gap() {
     if !need::met(&NEEDS) {
         return;

@@ -1,12 +1,18 @@
 //! The units of `dist` under the real systemd: what an operator types, with all the hardening in force.
 
-use std::{fs, process::Command};
+use std::{
+    fs, mem,
+    os::unix::net::UnixDatagram,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nwfilter_tests::{
     daemon::{Site, binding_xml},
     machine::Machine,
     need::{self, Need, in_repository},
-    net::{Direction, Lan},
+    net::{Direction, Lan, PATIENCE},
     traffic::{IP, MAC, is_filtered, spoofed, under_traffic},
 };
 
@@ -93,6 +99,38 @@ fn the_service_starts_restarts_and_stops_without_a_gap() {
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");
     machine.done(&["nwfilter-ctl", "detach", "--all"]).unwrap();
     assert!(probe.arrives(&spoofed()[0]).unwrap());
+}
+
+#[test]
+fn a_manager_that_is_busy_hears_that_it_is_ready() {
+    if !need::met(&[Need::NetworkNamespace, Need::File("/sys/fs/bpf")]) {
+        return;
+    }
+    let lan = Lan::new().unwrap();
+    let site = Site::new().unwrap();
+    let path = site.state().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let others = UnixDatagram::unbound().unwrap();
+    others.set_nonblocking(true).unwrap();
+    while others.send_to(b"STATUS=full", &path).is_ok() {}
+    let daemon = site.spawn(&lan.host, |command| {
+        command.env("NOTIFY_SOCKET", &path);
+        mem::replace(command, Command::new(""))
+    });
+    let daemon = daemon.unwrap();
+    let started = Instant::now();
+    while !daemon.log().contains("ready: ") {
+        assert!(started.elapsed() < 6 * PATIENCE, "{}", daemon.log());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let mut message = [0; 4096];
+    loop {
+        let length = manager.recv(&mut message).unwrap();
+        if message[..length].starts_with(b"READY=1\n") {
+            break;
+        }
+    }
 }
 
 #[test]

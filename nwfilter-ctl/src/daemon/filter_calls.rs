@@ -208,9 +208,13 @@ impl Control {
     /// Puts new tables into force, all at one instant.
     pub(super) fn switch(&mut self, rebuilt: Vec<(String, Shaped)>) -> Result<(), ApiError> {
         self.catch_up(rebuilt.iter().map(|(port, _)| port.as_str()));
-        let is_there = |port: &str| kernel::ifindex(port).is_some();
+        let (known, new): (Vec<_>, Vec<_>) = rebuilt
+            .into_iter()
+            .partition(|(port, _)| self.datapath.ports().contains_key(port));
         loop {
-            let there = rebuilt.iter().filter(|(port, _)| is_there(port));
+            let there = known
+                .iter()
+                .filter(|(port, _)| kernel::ifindex(port).is_some());
             let changes: Vec<_> = there
                 .clone()
                 .map(|(port, prepared)| Change::Bind(prepared.bind(port)))
@@ -223,12 +227,15 @@ impl Control {
             }
             // A device has vanished on the way, which is nothing to fail for.
         }
-        for (port, prepared) in rebuilt {
+        let names: Vec<String> = new.iter().map(|(port, _)| port.clone()).collect();
+        for (port, prepared) in known.into_iter().chain(new) {
             if let Some(bound) = self.bindings.get_mut(&port) {
                 bound.prepared = Some(prepared);
                 bound.problem = None;
             }
         }
+        // Whether they can be bound is not a question of the filter.
+        self.enforce(&names);
         Ok(())
     }
 }

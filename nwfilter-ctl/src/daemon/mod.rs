@@ -37,7 +37,7 @@ use self::{
     event::{Event, Events},
     file::StateLock,
     monitor::Monitors,
-    notify::notify,
+    notify::{notify, notify_ready},
     server::{Answer, Request, Work},
     set_calls::NewSet,
 };
@@ -206,7 +206,7 @@ fn give_back_memory() {
 fn ready(control: &Control) {
     let status = control.summary();
     info!("ready: {status}");
-    notify(&[
+    notify_ready(&[
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&status),
     ]);

@@ -250,7 +250,8 @@ impl Datapath {
 
     /// Makes changes, all at the same instant: a frame of any port sees the state before or the
     /// state after them. On an error nothing has changed, except that some ports of a list of *new*
-    /// ones may already be bound.
+    /// ones may already be bound. That a port is not attached which was not before is no error of the
+    /// change: see [`Datapath::is_attached`].
     ///
     /// # Errors
     ///
@@ -268,25 +269,30 @@ impl Datapath {
             }
         }
         fault::point();
-        self.switch(&ready)?;
+        let (known, new): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .partition(|ready| self.ports.contains_key(&ready.name));
+        // They may fail, and then nothing else has changed.
+        for ready in new {
+            self.add(ready)?;
+        }
+        self.switch(&known)?;
         for Ready {
             name,
             state,
             identities,
-        } in ready
+        } in known
         {
-            let known = self.ports.insert(name.clone(), state);
+            self.ports.insert(name.clone(), state);
             match identities {
                 Some(identities) => _ = self.identities.insert(name.clone(), identities),
                 None => _ = self.identities.remove(&name),
             }
+            // It was not before either; see `is_attached`.
             if !self.attachments.contains_key(&name)
                 && let Err(error) = self.attach(&name, state.ifindex)
             {
-                if known.is_none() {
-                    self.forget(&name)?;
-                }
-                return Err(error);
+                tracing::error!("{name}: {}", chain(&error));
             }
         }
         for change in changes {
@@ -398,22 +404,35 @@ impl Datapath {
         Ok(number)
     }
 
-    /// Puts records into force: those of bound ports all at one instant.
-    fn switch(&mut self, ready: &[Ready]) -> Result<(), KernelError> {
-        let (known, new): (Vec<_>, Vec<_>) = ready
-            .iter()
-            .partition(|ready| self.ports.contains_key(&ready.name));
-        // Nothing reads these before their interface has a program.
-        for Ready { state, .. } in new {
-            for generation in [0, 1] {
-                self.tables
-                    .set_record(state.number, generation, &state.record)?;
-                fault::point();
-            }
-            self.tables.index(state.ifindex, state.number)?;
+    /// Filters a port that was not.
+    fn add(&mut self, ready: Ready) -> Result<(), KernelError> {
+        let Ready {
+            name,
+            state,
+            identities,
+        } = ready;
+        // Nothing reads these before the interface has a program.
+        for generation in [0, 1] {
+            self.tables
+                .set_record(state.number, generation, &state.record)?;
+            fault::point();
         }
-        let known: Vec<&Ready> = known
-            .into_iter()
+        self.tables.index(state.ifindex, state.number)?;
+        self.ports.insert(name.clone(), state);
+        if let Some(identities) = identities {
+            self.identities.insert(name.clone(), identities);
+        }
+        let attached = self.attach(&name, state.ifindex);
+        if attached.is_err() {
+            self.forget(&name)?;
+        }
+        attached
+    }
+
+    /// Puts records of bound ports into force, all at one instant.
+    fn switch(&mut self, ready: &[Ready]) -> Result<(), KernelError> {
+        let known: Vec<&Ready> = ready
+            .iter()
             .filter(|ready| self.ports.get(&ready.name) != Some(&ready.state))
             .collect();
         if known.is_empty() {
