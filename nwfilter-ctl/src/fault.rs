@@ -1,7 +1,8 @@
 //! Places at which a test may kill this process. In a release build there are none.
 //!
 //! `NWFILTER_DIE=define:3` kills it, as `kill -9` would, at the third place that it comes to in its
-//! first `define`.
+//! first `define`. `NWFILTER_STOP=define` stops it, as `kill -STOP` would, at the beginning of each.
+//! `NWFILTER_GATE=PATH` lets what is done beside the loop wait until a named pipe has been written to.
 
 /// A piece of work begins; places are counted from here.
 pub(crate) fn begin(work: &'static str) {
@@ -15,6 +16,14 @@ pub(crate) fn begin(work: &'static str) {
 pub(crate) fn point() {
     #[cfg(debug_assertions)]
     imp::point();
+}
+
+/// Something is done beside the loop, which goes on meanwhile.
+pub(crate) fn gate() {
+    #[cfg(debug_assertions)]
+    if let Some(path) = std::env::var_os("NWFILTER_GATE") {
+        let _ = std::fs::read(path);
+    }
 }
 
 #[cfg(debug_assertions)]
@@ -39,6 +48,9 @@ mod imp {
         Some((work.to_owned(), number.parse().ok()?))
     });
 
+    /// The work at whose beginning it stops.
+    static STOP: LazyLock<Option<String>> = LazyLock::new(|| env::var("NWFILTER_STOP").ok());
+
     /// Places to go; negative outside of the work.
     static LEFT: AtomicI64 = AtomicI64::new(-1);
 
@@ -48,6 +60,10 @@ mod imp {
             _ => -1,
         };
         LEFT.store(left, Ordering::Relaxed);
+        if STOP.as_deref() == Some(work) {
+            let own = Pid::from_raw(process::id().cast_signed());
+            let _ = kill(own, Signal::SIGSTOP);
+        }
     }
 
     pub(super) fn point() {

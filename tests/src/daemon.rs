@@ -13,14 +13,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
     unistd::Pid,
 };
 use nwfilter_common::MacAddr;
 use nwfilter_ctl::daemon::api::{Call, read_answer};
 use serde_json::Value;
 
-use crate::net::{NetNs, PATIENCE};
+use crate::{
+    net::{NetNs, PATIENCE},
+    terminal::Terminal,
+};
 
 /// How long a daemon may take to start: the kernel verifies its programs first, and many tests do so at
 /// a time.
@@ -141,6 +147,27 @@ impl Site {
         let mut command = self.command(arguments)?;
         command.envs(variables.iter().copied()).stdin(Stdio::null());
         Ok(host.run(|| command.output())?)
+    }
+
+    /// Starts a command that talks to somebody at a terminal.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub fn spawn_at(
+        &self,
+        host: &NetNs,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+        terminal: &Terminal,
+    ) -> Result<Child> {
+        let mut command = self.command(arguments)?;
+        command
+            .envs(variables.iter().copied())
+            .stdin(terminal.program()?)
+            .stdout(terminal.program()?)
+            .stderr(terminal.program()?);
+        Ok(host.run(|| command.spawn())?)
     }
 
     /// Runs a daemon that must end by itself.
@@ -268,6 +295,29 @@ impl Daemon {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be asked.
+    pub fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Waits until it is stopped, by a signal that it sends to itself.
+    ///
+    /// # Errors
+    ///
+    /// If it ends instead.
+    pub fn wait_until_stopped(&self) -> Result<()> {
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        let process = Pid::from_raw(i32::try_from(self.child.id())?);
+        match waitid(Id::Pid(process), flags)? {
+            WaitStatus::Stopped(..) => Ok(()),
+            other => bail!("{other:?}: {}", self.log()),
+        }
     }
 
     /// Waits until it has ended by itself.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::net::NetNs;
+use crate::{machine::cgroups, net::NetNs};
 
 /// Something that not every machine has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,6 +17,8 @@ pub enum Need {
     Program(&'static str),
     /// A file or directory.
     File(&'static str),
+    /// Groups of processes, version 2.
+    Cgroups,
     /// A file, by its path in the repository, that a command of the repository makes.
     Made(&'static str, &'static str),
 }
@@ -29,6 +31,7 @@ impl Need {
             Self::Program(name) => env::var_os("PATH")
                 .is_some_and(|path| env::split_paths(&path).any(|dir| dir.join(name).is_file())),
             Self::File(path) => Path::new(path).exists(),
+            Self::Cgroups => cgroups().is_some(),
             Self::Made(path, _) => in_repository(path).exists(),
         }
     }
@@ -40,6 +43,7 @@ impl fmt::Display for Need {
             Self::NetworkNamespace => f.write_str("the right to make network namespaces (root)"),
             Self::Program(name) => write!(f, "the program `{name}`"),
             Self::File(path) => write!(f, "`{path}`"),
+            Self::Cgroups => f.write_str("a cgroup2 file system"),
             Self::Made(path, by) => write!(f, "`{path}`, which `{by}` makes"),
         }
     }

@@ -8,6 +8,7 @@ use std::{
     os::unix::net::UnixStream,
     path::PathBuf,
     process::Output,
+    thread,
 };
 
 use nix::sys::signal::Signal;
@@ -16,8 +17,9 @@ use nwfilter_tests::{
     daemon::{Daemon, Site, binding_xml},
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Direction, Lan, PATIENCE, Vm},
+    net::{Direction, Lan, NetNs, PATIENCE, Vm, Wire},
     peer::{self, Peer},
+    terminal::Terminal,
 };
 use serde_json::{Value, json};
 
@@ -383,6 +385,121 @@ fn devices_come_and_go_under_their_names() {
 }
 
 #[test]
+fn devices_that_move_to_another_namespace_take_no_filter_along() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    host.bind("vm1", "clean-traffic");
+    let ns = &host.lan.host;
+    let away = NetNs::new().unwrap();
+    let index = ns.index("vm1").unwrap();
+    ns.ip(&format!("link set dev vm1 netns {}", away.path()))
+        .unwrap();
+    assert_eq!(host.state("vm1"), "waiting");
+    assert_eq!(away.index("vm1").unwrap(), index);
+    let links = host.site.pins.join("links");
+    assert_eq!(fs::read_dir(&links).unwrap().count(), 0);
+
+    // Back again: before it is up, it is filtered.
+    let here = ns.path();
+    away.ip(&format!("link set dev vm1 netns {here}")).unwrap();
+    assert_eq!(host.state("vm1"), "enforced");
+    ns.ip("link set dev vm1 up").unwrap();
+    ns.attach("vm1", Lan::BRIDGE).unwrap();
+    assert!(!host.passes(SPOOFED, 80) && host.passes(OWN, 80));
+
+    // Away, and another one gets its name and its index.
+    let replace = || {
+        let inside = NetNs::new().unwrap();
+        ns.ip(&format!(
+            "link set dev vm1 netns {}\n\
+             link add name vm1 index {index} type veth peer name eth0 address {MAC} netns {}\n\
+             link set dev vm1 up",
+            away.path(),
+            inside.path()
+        ))
+        .unwrap();
+        inside.ip("link set dev eth0 up").unwrap();
+        ns.attach("vm1", Lan::BRIDGE).unwrap();
+        Vm {
+            port: "vm1".into(),
+            mac: MAC,
+            end: Box::new(Wire::open(&inside, "eth0").unwrap()),
+            inside: Some(inside),
+        }
+    };
+    let assert_filtered = |vm: &Vm| {
+        assert_eq!(host.state("vm1"), "enforced");
+        assert!(!passes(&host.lan, vm, SPOOFED, 80) && passes(&host.lan, vm, OWN, 80));
+    };
+    let daemon = host.daemon.as_ref().unwrap();
+    daemon.signal(Signal::SIGSTOP).unwrap();
+    let vm = replace();
+    daemon.signal(Signal::SIGCONT).unwrap();
+    assert_filtered(&vm);
+    // The same while there is no daemon.
+    away.ip("link delete dev vm1").unwrap();
+    daemon.signal(Signal::SIGKILL).unwrap();
+    let vm = replace();
+    let _daemon = host.site.start(ns).unwrap();
+    assert_filtered(&vm);
+}
+
+#[test]
+fn a_device_that_is_renamed_during_a_call_has_the_filter_of_its_name() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let mut host = Host::new();
+    host.bind("vm1", "clean-traffic");
+    let file = host.file("web", &web(UUID, 80));
+    host.json(&["define", &file]);
+    host.daemon.take().unwrap().end(Signal::SIGTERM).unwrap();
+    let daemon = host.site.start_with(&host.lan.host, |command| {
+        command.env("NWFILTER_STOP", "binding-create");
+    });
+    host.daemon = Some(daemon.unwrap());
+    let daemon = host.daemon.as_ref().unwrap();
+    let ns = &host.lan.host;
+    // The daemon has heard all there was to hear, and not yet done what it is asked for.
+    thread::scope(|scope| {
+        let call = scope.spawn(|| host.bind("vm2", "web"));
+        daemon.wait_until_stopped().unwrap();
+        ns.ip("link set dev vm1 name vm2").unwrap();
+        daemon.signal(Signal::SIGCONT).unwrap();
+        assert_eq!(call.join().unwrap()["state"], "enforced");
+    });
+    assert_eq!(host.state("vm1"), "waiting");
+    assert_eq!(host.state("vm2"), "enforced");
+    assert!(!host.passes(OWN, 80) && host.passes(SPOOFED, 81));
+    // Not only now.
+    let file = host.file("web", &web(UUID, 81));
+    host.json(&["define", &file]);
+    assert!(host.passes(OWN, 80) && !host.passes(SPOOFED, 81));
+    let links = host.site.pins.join("links");
+    assert_eq!(fs::read_dir(&links).unwrap().count(), 2);
+}
+
+#[test]
+fn ports_say_what_they_share() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let _other = host.lan.vm("vm2", MAC).unwrap();
+    for (port, ports) in [("vm1", 1), ("vm2", 2)] {
+        host.bind(port, "clean-traffic");
+        let shown = host.json(&["show", port])["port"].take();
+        assert_eq!(shown["image"]["ports"], ports, "{shown}");
+        assert!(shown["image"]["words"].as_u64().unwrap() > 0, "{shown}");
+        assert_eq!(shown["semantics"], "strict");
+    }
+    let text = String::from_utf8(host.run(&["show", "vm1"]).stdout).unwrap();
+    assert!(text.contains("ports that have it: 2)"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_saved_is_not_done() {
     if !need::met(&NEEDS) {
         return;
@@ -525,7 +642,7 @@ fn counters_go_on_with_rules_that_stay() {
     let file = rules(&[81, 82, 80]);
     let (vm, lan) = (&host.vm, &host.lan);
     // Frames come while it changes, and none is lost or counted twice.
-    let sent = std::thread::scope(|scope| {
+    let sent = thread::scope(|scope| {
         let define = scope.spawn(|| host.site.run(&lan.host, &["define", &file]).unwrap());
         let mut sent = 0;
         while !define.is_finished() || sent < 50 {
@@ -588,6 +705,70 @@ fn an_editor_changes_a_filter() {
     assert!(!host.passes(OWN, 81));
 }
 
+/// An editor that makes another mistake each time, until there is none left.
+const CLUMSY: &str = r#"#!/bin/sh
+echo edit >> "$EDITED"
+case $(wc -l < "$EDITED") in
+1) sed -i "s/'drop'/'drup'/" "$1";;
+2) grep -q drup "$1" && echo '</filter>' >> "$1";;
+*) sed -i "s/drup/drop/; s/80/81/; \$ d" "$1";;
+esac
+"#;
+
+const QUESTION: &str = "edit again? [Y/n] ";
+
+#[test]
+fn somebody_who_edits_nonsense_is_asked_for_another_try() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let host = Host::new();
+    let file = host.file("web", &web(UUID, 80));
+    host.json(&["define", &file]);
+    host.bind("vm1", "web");
+    let editor = format!("sh {}", host.file("editor", CLUMSY));
+    let drafts = host.site.state().join("drafts");
+    fs::create_dir(&drafts).unwrap();
+    let edit = |terminal: &Terminal| {
+        let edited = host.file("edited", "");
+        let variables = [
+            ("VISUAL", editor.as_str()),
+            ("EDITED", &edited),
+            ("TMPDIR", drafts.to_str().unwrap()),
+        ];
+        host.site
+            .spawn_at(&host.lan.host, &["edit", "web"], &variables, terminal)
+            .unwrap()
+    };
+    let no_drafts = || assert_eq!(fs::read_dir(&drafts).unwrap().count(), 0);
+
+    // Who gives up has changed nothing. 4 is what ^D enters.
+    for answer in ["n\n", "No\n", "\u{4}"] {
+        let mut terminal = Terminal::open().unwrap();
+        let mut editing = edit(&terminal);
+        let said = terminal.expect(QUESTION).unwrap();
+        assert!(said.contains(".xml:3:") && said.contains("drup"), "{said}");
+        terminal.enter(answer).unwrap();
+        assert_eq!(editing.wait().unwrap().code(), Some(1), "{answer:?}");
+        no_drafts();
+        assert!(!host.passes(OWN, 80) && host.passes(OWN, 81));
+    }
+
+    // Who does not finds the text as it was left.
+    let mut terminal = Terminal::open().unwrap();
+    let mut editing = edit(&terminal);
+    terminal.expect(QUESTION).unwrap();
+    assert!(!host.passes(OWN, 80) && host.passes(OWN, 81));
+    terminal.enter("y\n").unwrap();
+    let said = terminal.expect(QUESTION).unwrap();
+    assert!(said.contains("error: "), "{said}");
+    terminal.enter("\n").unwrap();
+    terminal.expect("filter web changed").unwrap();
+    assert_eq!(editing.wait().unwrap().code(), Some(0));
+    no_drafts();
+    assert!(host.passes(OWN, 80) && !host.passes(OWN, 81));
+}
+
 #[test]
 fn monitors_see_drops_with_their_rules() {
     if !need::met(&NEEDS) {
@@ -647,7 +828,7 @@ fn the_doctor_finds_filters_of_libvirt_itself() {
 
 /// Connects as another user: the kernel tells who connected.
 fn connect_as_nobody(site: &Site) -> UnixStream {
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let connect = scope.spawn(|| {
             // SAFETY: takes no pointers. The bare system call is for this thread alone.
             let result = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };

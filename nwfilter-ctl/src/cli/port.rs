@@ -72,9 +72,16 @@ pub fn show(args: &ShowArgs, global: &Global, out: &mut impl Write) -> Result<Ou
         writeln!(out, "address {} ({source}{from}{until})", address.address)?;
     }
     let attached = info.attached.as_deref().unwrap_or("not attached");
+    let image = match &info.image {
+        Some(image) => format!(
+            "{} ({} words; ports that have it: {})",
+            image.number, image.words, image.ports
+        ),
+        None => "none, nothing passes".to_owned(),
+    };
     writeln!(
         out,
-        "\nsemantics: {}, attached: {attached}\n",
+        "\nsemantics: {}, attached: {attached}, image: {image}\n",
         info.semantics
     )?;
     let rows = info.rules.iter().map(|rule| {
@@ -156,6 +163,7 @@ pub fn monitor(
 pub fn status(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError> {
     let status: Status = client::call(global, &Call::Status)?;
     let good = status.filters.is_empty()
+        && status.sets.is_empty()
         && status.leases.is_empty()
         && status
             .bindings
@@ -169,6 +177,10 @@ pub fn status(global: &Global, out: &mut impl Write) -> Result<Outcome, CliError
         for filter in &status.filters {
             let problem = filter.problem.as_deref().unwrap_or_default();
             writeln!(out, "filter {}: {problem}", filter.name)?;
+        }
+        for set in &status.sets {
+            let problem = set.problem.as_deref().unwrap_or_default();
+            writeln!(out, "set {}: {problem}", set.name)?;
         }
         for problem in &status.leases {
             writeln!(out, "leases {problem}")?;

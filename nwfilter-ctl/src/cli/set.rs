@@ -191,7 +191,13 @@ fn print(sets: &[SetInfo], global: &Global, out: &mut impl Write) -> Result<Outc
         writeln!(out, "{}", json!({ "schema": 1, "sets": sets }))?;
     } else {
         let rows = sets.iter();
-        let rows = rows.map(|set| vec![set.name.clone(), set.elements.to_string()]);
+        let rows = rows.map(|set| {
+            let elements = match &set.problem {
+                Some(problem) => format!("cannot be used: {problem}"),
+                None => set.elements.to_string(),
+            };
+            vec![set.name.clone(), elements]
+        });
         table::print(&["Name", "Elements"], rows, out)?;
     }
     Ok(Outcome::Done)

@@ -286,6 +286,9 @@ pub struct SetInfo {
     pub name: String,
     /// Number of its elements.
     pub elements: usize,
+    /// Why its file cannot be used; what was in force before is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What has become of a binding.
@@ -394,6 +397,9 @@ pub struct Status {
     pub bindings: Vec<BindingInfo>,
     /// Filters whose files cannot be used.
     pub filters: Vec<FilterInfo>,
+    /// Address sets whose files cannot be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sets: Vec<SetInfo>,
     /// Files of leases that cannot be used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leases: Vec<String>,
@@ -429,10 +435,24 @@ pub struct PortInfo {
     /// How the programs are attached: `tcx` or `clsact`; none if they are not.
     #[serde(default)]
     pub attached: Option<String>,
+    /// The tables that decide its frames; none if there are none, and then nothing passes.
+    #[serde(default)]
+    pub image: Option<ImageInfo>,
     /// Rules, defaults and faults.
     pub rules: Vec<RuleCounter>,
     /// The tables as the kernel has them; none if it is not filtered.
     pub raw: Option<RawPort>,
+}
+
+/// Tables, which ports may share.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ImageInfo {
+    /// Their number.
+    pub number: u32,
+    /// Their length in words of 32 bits.
+    pub words: usize,
+    /// How many ports have them.
+    pub ports: usize,
 }
 
 /// The connections of a port.

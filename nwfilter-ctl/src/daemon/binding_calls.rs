@@ -29,6 +29,7 @@ impl Control {
             let message = format!("`{port}` cannot be the name of a device");
             return Err(ApiError::new(ErrorKind::Invalid, message));
         }
+        self.catch_up([port.as_str()]);
         let before = self.bindings.get(&port);
         if before.is_some() && !replace {
             let message = format!("{port} has a binding already");
@@ -41,6 +42,12 @@ impl Control {
             .prepare_learning(&binding, &self.filters, &addresses)
             .map_err(|error| ApiError::new(ErrorKind::Invalid, chain(&error)))?;
         let before = before.map(|bound| bound.binding.clone());
+        let known = self.datapath.ports().get(&port);
+        if known.is_some_and(|known| kernel::ifindex(&port) == Some(known.ifindex)) {
+            // Another program may just have taken it off.
+            let repaired = self.datapath.repair(&port);
+            repaired.map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?;
+        }
         self.files
             .save(&binding)
             .map_err(|error| storage(&port, &error))?;
@@ -48,7 +55,10 @@ impl Control {
             Some(_) => self.datapath.apply(&[Change::Bind(prepared.bind(&port))]),
             None => Ok(()),
         };
-        if let Err(error) = applied {
+        if let Err(error) = applied
+            // Else it is a binding for a device that is not there.
+            && kernel::ifindex(&port).is_some()
+        {
             self.take_back(&port, before)?;
             return Err(ApiError::new(ErrorKind::Kernel, chain(&error)));
         }
@@ -57,6 +67,7 @@ impl Control {
             binding: Ok(binding),
             prepared: Some(prepared),
             problem: None,
+            stripped: None,
             learner,
         };
         if let Some(before) = self.bindings.insert(port.clone(), bound) {
@@ -149,10 +160,13 @@ impl Control {
             filter: binding.map(|binding| binding.filter.clone()),
             mac: binding.map(|binding| binding.mac.to_string()),
             state,
-            problem: bound.problem.clone().or_else(|| {
-                let missing = "not filtered as it should be; bind it again, or see the log";
-                (state == State::Missing).then(|| missing.to_owned())
-            }),
+            problem: match &bound.stripped {
+                Some(stripped) if state == State::Missing => Some(stripped.clone()),
+                _ => bound.problem.clone().or_else(|| {
+                    let missing = "not filtered as it should be; bind it again, or see the log";
+                    (state == State::Missing).then(|| missing.to_owned())
+                }),
+            },
             addresses: bound.learned(),
         }
     }

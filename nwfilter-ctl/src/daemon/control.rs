@@ -28,6 +28,8 @@ pub(super) struct Bound {
     pub(super) prepared: Option<Shaped>,
     /// Why it is not what the binding asks for.
     pub(super) problem: Option<String>,
+    /// Why what another program took off the device is not back on it.
+    pub(super) stripped: Option<String>,
     /// What is known of the VM's addresses.
     pub(super) learner: Option<Learner>,
 }
@@ -38,6 +40,7 @@ impl Bound {
             binding,
             prepared: None,
             problem: None,
+            stripped: None,
             learner: None,
         }
     }
@@ -102,6 +105,8 @@ pub(super) struct Control {
     pub(super) bindings: BTreeMap<String, Bound>,
     pub(super) leases: LeaseFiles,
     pub(super) sets: BTreeMap<String, AddressSet>,
+    /// Sets whose files cannot be used, and why.
+    pub(super) broken_sets: BTreeMap<String, String>,
     pub(super) set_files: SetFiles,
 }
 
@@ -127,6 +132,7 @@ impl Control {
         let mut control = Self {
             shapes: Shapes::new(config.semantics),
             sets: BTreeMap::new(),
+            broken_sets: BTreeMap::new(),
             set_files: SetFiles::new(config.sets_dir()),
             config,
             datapath,
@@ -148,9 +154,13 @@ impl Control {
         Ok(control)
     }
 
-    /// Reads all filters again. What cannot be used any more stays enforced as it was.
+    /// Reads all filters and sets again. What cannot be used any more stays enforced as it was.
     pub(super) fn reload(&mut self) {
         fault::begin("reload");
+        // Before the filters, which may be new, too, and name them.
+        if let Err(error) = self.load_sets() {
+            error!("{}; sets stay as they were", chain(&error));
+        }
         if let Err(error) = self.filters.reload() {
             let directory = self.config.filter_dir.display();
             error!("cannot read {directory}: {error}; filters stay as they were");
@@ -159,7 +169,7 @@ impl Control {
         self.prepare_all();
         let ports: Vec<String> = self.bindings.keys().cloned().collect();
         self.enforce(&ports);
-        info!("filters read again: {}", self.summary());
+        info!("filters and sets read again: {}", self.summary());
     }
 
     fn prepare_all(&mut self) {

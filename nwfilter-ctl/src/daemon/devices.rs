@@ -1,9 +1,12 @@
-//! Devices that appear, vanish, or get another name: bindings go by names, filters by devices.
+//! Devices that appear, vanish, get another name, or lose what is attached to them: bindings go by
+//! names, filters by devices.
 
-use tracing::{error, info};
+use std::collections::BTreeMap;
+
+use tracing::{error, info, warn};
 
 use super::{control::Control, error::chain, links::LinkChanges};
-use crate::kernel::{self, Change};
+use crate::kernel::{self, Change, PortState};
 
 impl Control {
     /// Makes what is enforced fit the devices that there are now.
@@ -18,17 +21,25 @@ impl Control {
             // Else its new name may be the old one of another, which was renamed before.
             affected.retain(|(_, ifindex)| changes.concern(*ifindex));
         }
+        if affected.is_empty() && !changes.of_devices() {
+            return;
+        }
         let mut renamed = Vec::new();
+        let mut stripped = Vec::new();
         for (port, ifindex) in affected {
-            let attached = match self.datapath.is_attached(&port) {
-                Some(attached) => attached,
-                None => !changes.gone.contains(&ifindex),
-            };
+            let attached = self.datapath.is_attached(&port);
+            // What was gone may be another one with the same index and name. What has only been away, in
+            // another namespace, still has its filter, and is down.
+            let is_same =
+                !changes.gone.contains(&ifindex) && (attached != Some(false) || !changes.overrun);
             let name = kernel::ifname(ifindex);
-            if attached && name.as_ref() == Some(&port) {
+            if is_same && name.as_ref() == Some(&port) {
+                if attached == Some(false) {
+                    stripped.push(port);
+                }
                 continue;
             }
-            if let Some(name) = name.filter(|_| attached) {
+            if let Some(name) = name.filter(|_| is_same) {
                 // It keeps its filter until it gets that of its new name, if there is one.
                 info!("{port} is now called {name}");
                 renamed.push((port, name));
@@ -58,5 +69,74 @@ impl Control {
             self.enforce(&again);
         }
         self.release_unwanted();
+        self.repair(&stripped);
+    }
+
+    /// Looks at all devices before these are bound if one of them has got the name or the index of another
+    /// since the last announcement that was read.
+    pub(super) fn catch_up<'a>(&mut self, ports: impl IntoIterator<Item = &'a str>) {
+        let now: BTreeMap<u32, &str> = ports
+            .into_iter()
+            .filter_map(|port| Some((kernel::ifindex(port)?, port)))
+            .collect();
+        let is_other = |(port, state): (&String, &PortState)| {
+            now.get(&state.ifindex).is_some_and(|name| name != port)
+        };
+        if self.datapath.ports().iter().any(is_other) {
+            self.links_changed(&LinkChanges {
+                overrun: true,
+                ..LinkChanges::default()
+            });
+        }
+    }
+
+    /// Looks whether everything is still attached: not everything that another program does is
+    /// announced.
+    pub(super) fn check_attached(&mut self) {
+        let ports = self.datapath.ports().iter();
+        let stripped: Vec<String> = ports
+            .filter(|(port, state)| {
+                self.datapath.is_attached(port) == Some(false)
+                    // Else there will be an announcement.
+                    && kernel::ifindex(port) == Some(state.ifindex)
+            })
+            .map(|(port, _)| port.clone())
+            .collect();
+        self.repair(&stripped);
+    }
+
+    /// Puts filters back that another program has taken off their devices.
+    fn repair(&mut self, ports: &[String]) {
+        for port in ports {
+            let repaired = self.datapath.repair(port);
+            let problem = match repaired {
+                Ok(directions) if directions.is_empty() => None,
+                Ok(directions) => {
+                    let directions = directions.join(", ");
+                    warn!("{port}: another program took the filter off ({directions}); it is back");
+                    None
+                }
+                Err(error) => {
+                    let ifindex = self.datapath.ports().get(port).map(|state| state.ifindex);
+                    if kernel::ifindex(port) != ifindex {
+                        // The device is going.
+                        continue;
+                    }
+                    Some(format!(
+                        "another program took the filter off, and it cannot be put back: {}",
+                        chain(&error)
+                    ))
+                }
+            };
+            let Some(bound) = self.bindings.get_mut(port) else {
+                continue;
+            };
+            if let Some(problem) = &problem
+                && bound.stripped.as_ref() != Some(problem)
+            {
+                error!("{port}: {problem}");
+            }
+            bound.stripped = problem;
+        }
     }
 }

@@ -41,7 +41,7 @@ pub(super) enum Event {
     Expiry,
     /// Frames to learn from have passed.
     Learning(Vec<LearnEvent>),
-    /// Dead connections are to be removed.
+    /// It is time to remove dead connections, and to look whether all filters are where they should be.
     Sweep,
     /// The service manager wants to know whether this loop still runs.
     Watchdog,

@@ -207,20 +207,35 @@ impl Control {
 
     /// Puts new tables into force, all at one instant.
     pub(super) fn switch(&mut self, rebuilt: Vec<(String, Shaped)>) -> Result<(), ApiError> {
-        let changes: Vec<_> = rebuilt
-            .iter()
-            .filter(|(port, _)| kernel::ifindex(port).is_some())
-            .map(|(port, prepared)| Change::Bind(prepared.bind(port)))
-            .collect();
-        self.datapath
-            .apply(&changes)
-            .map_err(|error| ApiError::new(ErrorKind::Kernel, chain(&error)))?;
-        for (port, prepared) in rebuilt {
+        self.catch_up(rebuilt.iter().map(|(port, _)| port.as_str()));
+        let (known, new): (Vec<_>, Vec<_>) = rebuilt
+            .into_iter()
+            .partition(|(port, _)| self.datapath.ports().contains_key(port));
+        loop {
+            let there = known
+                .iter()
+                .filter(|(port, _)| kernel::ifindex(port).is_some());
+            let changes: Vec<_> = there
+                .clone()
+                .map(|(port, prepared)| Change::Bind(prepared.bind(port)))
+                .collect();
+            let Err(error) = self.datapath.apply(&changes) else {
+                break;
+            };
+            if there.count() == changes.len() {
+                return Err(ApiError::new(ErrorKind::Kernel, chain(&error)));
+            }
+            // A device has vanished on the way, which is nothing to fail for.
+        }
+        let names: Vec<String> = new.iter().map(|(port, _)| port.clone()).collect();
+        for (port, prepared) in known.into_iter().chain(new) {
             if let Some(bound) = self.bindings.get_mut(&port) {
                 bound.prepared = Some(prepared);
                 bound.problem = None;
             }
         }
+        // Whether they can be bound is not a question of the filter.
+        self.enforce(&names);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use super::{
     leases::Key,
 };
 use crate::{
+    fault,
     learn::{Learner, Lease, Modes, Source, observe},
     model::Binding,
 };
@@ -131,6 +132,10 @@ impl Control {
 
     /// Saves what has changed, and puts it into force.
     fn learned(&mut self, changed: Changed) {
+        if changed.addresses.is_empty() && changed.leases.is_empty() {
+            return;
+        }
+        fault::begin("learn");
         for port in &changed.leases {
             let Some(bound) = self.bindings.get(port) else {
                 continue;
@@ -159,6 +164,7 @@ impl Control {
             self.enforce(&ports);
             self.shapes.collect();
         }
+        fault::point();
     }
 
     fn save_leases(&mut self, key: Key, leases: &[Lease]) {

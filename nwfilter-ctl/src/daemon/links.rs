@@ -1,5 +1,5 @@
-//! What happens to network devices, from the kernel's announcements (rtnetlink). Only that something
-//! happened to a device is passed on: how things are is looked up when it matters, so that a lost
+//! What happens to network devices and to what is attached to them, from the kernel's announcements
+//! (rtnetlink). Only that something happened to a device is passed on: how things are is looked up when it matters, so that a lost
 //! announcement costs a look at all devices and nothing else.
 
 use std::{
@@ -12,9 +12,12 @@ use tokio::io::unix::AsyncFd;
 
 /// `RTMGRP_LINK` of `linux/rtnetlink.h`: announcements of devices.
 const RTMGRP_LINK: u32 = 1;
+/// `RTMGRP_TC` of `linux/rtnetlink.h`: announcements of queueing disciplines and their filters.
+const RTMGRP_TC: u32 = 8;
 /// Length of `struct nlmsghdr` (`linux/netlink.h`).
 const HEADER: usize = 16;
-/// Length of `struct ifinfomsg` (`linux/rtnetlink.h`).
+/// Length of `struct ifinfomsg` (`linux/rtnetlink.h`). `struct tcmsg`, which is longer, has the index of the
+/// device in the same place.
 const INFO: usize = 16;
 
 /// Devices to which something happened.
@@ -24,6 +27,9 @@ pub(super) struct LinkChanges {
     pub(super) changed: BTreeSet<u32>,
     /// Indices of those that are gone, out of this namespace or altogether.
     pub(super) gone: BTreeSet<u32>,
+    /// Indices of those from which a filter or a queueing discipline was taken, or where a filter is new
+    /// and perhaps in place of another.
+    pub(super) filters: BTreeSet<u32>,
     /// There was more than could be kept: something may have happened to any.
     pub(super) overrun: bool,
 }
@@ -31,7 +37,13 @@ pub(super) struct LinkChanges {
 impl LinkChanges {
     /// Whether something may have happened to a device.
     pub(super) fn concern(&self, ifindex: u32) -> bool {
-        self.overrun || self.changed.contains(&ifindex) || self.gone.contains(&ifindex)
+        let sets = [&self.changed, &self.gone, &self.filters];
+        self.overrun || sets.iter().any(|indices| indices.contains(&ifindex))
+    }
+
+    /// Whether devices themselves may be others than before, or have other names.
+    pub(super) fn of_devices(&self) -> bool {
+        self.overrun || !self.changed.is_empty() || !self.gone.is_empty()
     }
 
     /// Reads a datagram of the kernel.
@@ -51,6 +63,9 @@ impl LinkChanges {
                 match kind {
                     libc::RTM_NEWLINK => _ = self.changed.insert(index),
                     libc::RTM_DELLINK => _ = self.gone.insert(index),
+                    libc::RTM_NEWTFILTER | libc::RTM_DELTFILTER | libc::RTM_DELQDISC => {
+                        self.filters.insert(index);
+                    }
                     _ => {}
                 }
             }
@@ -77,7 +92,7 @@ impl Links {
         // SAFETY: plain data, for which all zero bytes are valid.
         let mut address: libc::sockaddr_nl = unsafe { std::mem::zeroed() };
         address.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-        address.nl_groups = RTMGRP_LINK;
+        address.nl_groups = RTMGRP_LINK | RTMGRP_TC;
         // SAFETY: the address is of the kind and length given.
         let bound = unsafe {
             libc::bind(
@@ -158,11 +173,15 @@ mod tests {
             message(libc::RTM_NEWLINK, 0, 7),
             message(libc::RTM_DELLINK, 0, 8),
             message(libc::RTM_DELLINK, bridge, 9),
+            message(libc::RTM_DELQDISC, 0, 10),
+            message(libc::RTM_NEWQDISC, 0, 11),
         ];
         changes.read(&datagram.concat());
         assert_eq!(changes.changed, [7].into());
         assert_eq!(changes.gone, [8].into());
-        assert!(changes.concern(7) && changes.concern(8) && !changes.concern(9));
+        assert_eq!(changes.filters, [10].into());
+        let concerned: Vec<u32> = (6..12).filter(|index| changes.concern(*index)).collect();
+        assert_eq!(concerned, [7, 8, 10]);
     }
 
     #[test]

@@ -37,8 +37,9 @@ use self::{
     event::{Event, Events},
     file::StateLock,
     monitor::Monitors,
-    notify::notify,
-    server::{Answer, Request},
+    notify::{notify, notify_ready},
+    server::{Answer, Request, Work},
+    set_calls::NewSet,
 };
 pub use self::{
     config::{Config, ConfigError},
@@ -61,7 +62,10 @@ pub fn run(config: Config) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::Runtime)?;
-    runtime.block_on(serve(config))
+    let result = runtime.block_on(serve(config));
+    // What is still done beside the loop has no effect any more, and is nothing to wait for.
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(config: Config) -> Result<(), DaemonError> {
@@ -93,17 +97,19 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 if let Err(error) = control.datapath.sweep() {
                     error!("cannot remove dead connections: {}", chain(&error));
                 }
+                control.check_attached();
             }
             Event::Expiry => control.expire_leases(),
             Event::Learning(frames) => control.learn(&frames),
             Event::Watchdog => notify(&[sd_notify::NotifyState::Watchdog]),
             Event::Links(changes) => control.links_changed(&changes),
-            Event::Request(Request { call, answer }) => {
-                let result = match call {
-                    Call::Monitor { ports } => {
+            Event::Request(Request { work, answer }) => {
+                let result = match work {
+                    Work::Import(sets) => Answer::Once(control.import(sets)),
+                    Work::Call(Call::Monitor { ports }) => {
                         monitor(ports, &mut control, &mut events, &mut monitors)
                     }
-                    call => Answer::Once(control.answer(call)),
+                    Work::Call(call) => Answer::Once(control.answer(call)),
                 };
                 fault::point();
                 // The caller may be gone, and what was done stays done.
@@ -150,6 +156,12 @@ fn monitor(
 }
 
 impl Control {
+    /// Does the rest of an import.
+    fn import(&mut self, sets: Vec<NewSet>) -> Result<serde_json::Value, ApiError> {
+        fault::begin("set-import");
+        Ok(json!(self.import_sets(sets)?))
+    }
+
     /// Does what a caller asks for.
     fn answer(&mut self, call: Call) -> Result<serde_json::Value, ApiError> {
         fault::begin(call.name());
@@ -164,7 +176,7 @@ impl Control {
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
             Call::Show { port, raw } => json!(self.show(&port, raw)?),
             Call::SetCreate { name, elements } => json!(self.create_set(&name, &elements)?),
-            Call::SetImport { sets } => json!(self.import_sets(&sets)?),
+            Call::SetImport { sets } => json!(self.import_sets(set_calls::fill(&sets)?)?),
             Call::SetDestroy { name } => json!(self.destroy_set(&name)?),
             Call::SetAdd { name, elements } => json!(self.add_to_set(&name, &elements)?),
             Call::SetDel { name, elements } => json!(self.remove_from_set(&name, &elements)?),
@@ -194,7 +206,7 @@ fn give_back_memory() {
 fn ready(control: &Control) {
     let status = control.summary();
     info!("ready: {status}");
-    notify(&[
+    notify_ready(&[
         sd_notify::NotifyState::Ready,
         sd_notify::NotifyState::Status(&status),
     ]);

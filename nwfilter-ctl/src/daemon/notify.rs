@@ -1,5 +1,5 @@
-//! What the service manager is told (`sd_notify(3)`). It is never waited for: the library's own call
-//! blocks when the manager does not read, and with it would everything else.
+//! What the service manager is told (`sd_notify(3)`). It is not waited for once the loop runs: the
+//! library's own call blocks when the manager does not read, and with it would everything else.
 
 use std::{
     env, io,
@@ -10,15 +10,28 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
+    time::Duration,
 };
 
 use sd_notify::NotifyState;
 use tracing::warn;
 
+/// How long the manager may take to make room for what must not be lost. Nothing else is to be done yet.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Tells the service manager, if there is one and if it listens.
 pub(super) fn notify(states: &[NotifyState<'_>]) {
+    tell(states, None);
+}
+
+/// Tells the service manager what it waits for, and hears only once: also if it is busy.
+pub(super) fn notify_ready(states: &[NotifyState<'_>]) {
+    tell(states, Some(PATIENCE));
+}
+
+fn tell(states: &[NotifyState<'_>], patience: Option<Duration>) {
     let lines: Vec<String> = states.iter().map(ToString::to_string).collect();
-    match send(&lines.join("\n")) {
+    match send(&lines.join("\n"), patience) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             // It has more of our messages than it reads.
@@ -27,7 +40,7 @@ pub(super) fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-fn send(message: &str) -> io::Result<()> {
+fn send(message: &str, patience: Option<Duration>) -> io::Result<()> {
     let Some(path) = env::var_os("NOTIFY_SOCKET") else {
         return Ok(());
     };
@@ -36,7 +49,8 @@ fn send(message: &str) -> io::Result<()> {
         _ => SocketAddr::from_pathname(&path)?,
     };
     let socket = UnixDatagram::unbound()?;
-    socket.set_nonblocking(true)?;
+    socket.set_nonblocking(patience.is_none())?;
+    socket.set_write_timeout(patience)?;
     socket.send_to_addr(message.as_bytes(), &address)?;
     Ok(())
 }

@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
+    task::spawn_blocking,
     time::timeout,
 };
 use tracing::{debug, warn};
@@ -21,6 +22,7 @@ use tracing::{debug, warn};
 use super::{
     DaemonError,
     api::{self, ApiError, Call, ErrorKind, MAX_LINE},
+    set_calls::{self, NewSet},
 };
 
 /// Callers at the same time, of those who may write and again of those who may not; others are
@@ -37,9 +39,18 @@ pub(super) const MONITOR_BACKLOG: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Request {
     /// What is asked for.
-    pub(super) call: Call,
+    pub(super) work: Work,
     /// Where the answer goes; a caller may be gone.
     pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A call.
+    Call(Call),
+    /// [`Call::SetImport`], of which only what the loop has to do is left.
+    Import(Vec<NewSet>),
 }
 
 /// An answer.
@@ -192,10 +203,20 @@ async fn stream_to(
 }
 
 async fn ask(call: Call, requests: &mpsc::Sender<Request>) -> io::Result<Answer> {
+    let work = match call {
+        Call::SetImport { sets } => {
+            let filled = spawn_blocking(move || set_calls::fill(&sets));
+            match filled.await.map_err(io::Error::other)? {
+                Ok(sets) => Work::Import(sets),
+                Err(error) => return Ok(Answer::Once(Err(error))),
+            }
+        }
+        call => Work::Call(call),
+    };
     let (answer, answered) = oneshot::channel();
     let gone = || io::Error::other("the daemon is stopping");
     requests
-        .send(Request { call, answer })
+        .send(Request { work, answer })
         .await
         .map_err(|_| gone())?;
     answered.await.map_err(|_| gone())

@@ -1,7 +1,11 @@
 //! Calls about address sets. What is acknowledged is on disk and in force.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use nwfilter_common::{MAX_SETS, SetName};
 use serde_json::Value;
 use tracing::warn;
 
@@ -13,8 +17,46 @@ use super::{
 };
 use crate::{
     address_set::{self, AddressSet, Element, SetError, set_name},
-    kernel::KernelError,
+    fault,
+    kernel::{Filled, KernelError},
 };
+
+/// A set that is in the kernel, and still without effect.
+pub(super) struct NewSet {
+    name: String,
+    set: AddressSet,
+    filled: (SetName, Filled),
+}
+
+impl NewSet {
+    fn new(name: String, set: AddressSet) -> Result<Self, ApiError> {
+        let key = set_name(&name).map_err(|error| invalid(&error))?;
+        let filled = Filled::new(set.keys()).map_err(|error| kernel(&error))?;
+        Ok(Self {
+            name,
+            set,
+            filled: (key, filled),
+        })
+    }
+}
+
+impl fmt::Debug for NewSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} elements)", self.name, self.set.len())
+    }
+}
+
+/// Fills sets, which takes a second for 100,000 elements: not for the loop.
+pub(super) fn fill(sets: &BTreeMap<String, Vec<String>>) -> Result<Vec<NewSet>, ApiError> {
+    let read: Result<Vec<_>, ApiError> = sets
+        .iter()
+        .map(|(name, elements)| Ok((name.clone(), new_set(name, elements)?)))
+        .collect();
+    let filled = read?.into_iter().map(|(name, set)| NewSet::new(name, set));
+    let filled = filled.collect();
+    fault::gate();
+    filled
+}
 
 fn invalid(error: &SetError) -> ApiError {
     ApiError::new(ErrorKind::Invalid, error.to_string())
@@ -25,26 +67,41 @@ fn kernel(error: &KernelError) -> ApiError {
 }
 
 impl Control {
-    /// Reads all sets and puts them into force.
+    /// Reads all sets and puts into force those that are others than before; at the start, all of them.
     pub(super) fn load_sets(&mut self) -> Result<(), DaemonError> {
         let loaded = self
             .set_files
             .load()
             .map_err(DaemonError::file("read", self.config.sets_dir()))?;
-        let mut known = BTreeSet::new();
+        let mut sets = BTreeMap::new();
+        let mut broken = BTreeMap::new();
+        let mut changed = Vec::new();
         for (name, set) in loaded {
-            let Ok(key) = set_name(&name) else { continue };
-            known.insert(key);
             match set {
                 Ok(set) => {
-                    self.datapath.replace_set(key, set.keys())?;
-                    self.sets.insert(name, set);
+                    if self.sets.get(&name) != Some(&set)
+                        && let Ok(key) = set_name(&name)
+                    {
+                        changed.push((key, Filled::new(set.keys())?));
+                    }
+                    sets.insert(name, set);
                 }
-                Err(error) => warn!("set {name} cannot be used and stays as it is: {error}"),
+                Err(error) => {
+                    warn!("set {name} cannot be used and stays as it is: {error}");
+                    broken.insert(name, error);
+                }
             }
         }
-        self.datapath.retain_sets(&known)?;
+        self.datapath.replace_sets(&changed)?;
+        (self.sets, self.broken_sets) = (sets, broken);
+        self.datapath.retain_sets(&self.set_names())?;
         Ok(())
+    }
+
+    /// The sets that there are to be in the kernel, also those of which nothing else is known.
+    fn set_names(&self) -> BTreeSet<SetName> {
+        let names = self.sets.keys().chain(self.broken_sets.keys());
+        names.filter_map(|name| set_name(name).ok()).collect()
     }
 
     pub(super) fn create_set(
@@ -52,36 +109,60 @@ impl Control {
         name: &str,
         elements: &[String],
     ) -> Result<SetInfo, ApiError> {
+        let exists = |message| Err(ApiError::new(ErrorKind::Exists, message));
         if self.sets.contains_key(name) {
-            let message = format!("there is a set `{name}` already");
-            return Err(ApiError::new(ErrorKind::Exists, message));
+            return exists(format!("there is a set `{name}` already"));
+        }
+        if let Some(error) = self.broken_sets.get(name) {
+            return exists(unusable(name, error));
         }
         let set = new_set(name, elements)?;
         self.replace_set(name, set)
     }
 
-    pub(super) fn import_sets(
-        &mut self,
-        sets: &BTreeMap<String, Vec<String>>,
-    ) -> Result<Vec<SetInfo>, ApiError> {
-        let made: Result<Vec<_>, ApiError> = sets
+    /// Saves sets and puts them into force, all or none.
+    pub(super) fn import_sets(&mut self, sets: Vec<NewSet>) -> Result<Vec<SetInfo>, ApiError> {
+        let mut names = self.set_names();
+        names.extend(sets.iter().map(|set| set.filled.0));
+        if names.len() > MAX_SETS {
+            let full = KernelError::Full {
+                what: "another set",
+                limit: MAX_SETS,
+            };
+            return Err(kernel(&full));
+        }
+        fault::point();
+        let files: Vec<(&str, &AddressSet)> = sets
             .iter()
-            .map(|(name, elements)| Ok((name, new_set(name, elements)?)))
+            .map(|set| (set.name.as_str(), &set.set))
             .collect();
-        made?
+        let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+        let saved = self.set_files.save_all(&files);
+        saved.map_err(|error| storage(&names.join(", "), &error))?;
+        let (sets, filled): (Vec<_>, Vec<_>) = sets
             .into_iter()
-            .map(|(name, set)| self.replace_set(name, set))
-            .collect()
+            .map(|set| ((set.name, set.set), set.filled))
+            .unzip();
+        if let Err(error) = self.datapath.replace_sets(&filled) {
+            for (name, _) in &sets {
+                self.restore_set(name);
+            }
+            return Err(kernel(&error));
+        }
+        fault::point();
+        let kept = sets.into_iter();
+        Ok(kept.map(|(name, set)| self.keep_set(&name, set)).collect())
     }
 
     pub(super) fn destroy_set(&mut self, name: &str) -> Result<Value, ApiError> {
-        self.find_set(name)?;
+        if !self.broken_sets.contains_key(name) {
+            self.find_set(name)?;
+        }
         let removed = self.set_files.remove(name);
         removed.map_err(|error| storage(name, &error))?;
         self.sets.remove(name);
-        let names = self.sets.keys().filter_map(|name| set_name(name).ok());
-        let wanted = names.collect();
-        let retained = self.datapath.retain_sets(&wanted);
+        self.broken_sets.remove(name);
+        let retained = self.datapath.retain_sets(&self.set_names());
         retained.map_err(|error| kernel(&error))?;
         Ok(Value::Null)
     }
@@ -127,7 +208,18 @@ impl Control {
 
     pub(super) fn list_sets(&self) -> Vec<SetInfo> {
         let sets = self.sets.iter();
-        sets.map(|(name, set)| info(name, set)).collect()
+        let sets = sets.map(|(name, set)| info(name, set));
+        sets.chain(self.problems_of_sets()).collect()
+    }
+
+    /// Sets whose files cannot be used.
+    pub(super) fn problems_of_sets(&self) -> impl Iterator<Item = SetInfo> {
+        let broken = self.broken_sets.iter();
+        broken.map(|(name, error)| SetInfo {
+            name: name.clone(),
+            elements: 0,
+            problem: Some(error.clone()),
+        })
     }
 
     pub(super) fn show_set(&self, name: &str) -> Result<Vec<String>, ApiError> {
@@ -135,6 +227,9 @@ impl Control {
     }
 
     fn find_set(&self, name: &str) -> Result<&AddressSet, ApiError> {
+        if let Some(error) = self.broken_sets.get(name) {
+            return Err(ApiError::new(ErrorKind::Invalid, unusable(name, error)));
+        }
         let message = || format!("there is no set `{name}`");
         let set = self.sets.get(name);
         set.ok_or_else(|| ApiError::new(ErrorKind::NotFound, message()))
@@ -142,13 +237,8 @@ impl Control {
 
     /// Saves a set and puts it into force as a whole.
     fn replace_set(&mut self, name: &str, set: AddressSet) -> Result<SetInfo, ApiError> {
-        let key = set_name(name).map_err(|error| invalid(&error))?;
-        self.save_set(name, &set)?;
-        if let Err(error) = self.datapath.replace_set(key, set.keys()) {
-            self.restore_set(name);
-            return Err(kernel(&error));
-        }
-        Ok(self.keep_set(name, set))
+        let set = NewSet::new(name.to_owned(), set)?;
+        Ok(self.import_sets(vec![set])?.remove(0))
     }
 
     /// As [`Control::replace_set`] where only one element is another, which costs the same however large
@@ -161,17 +251,14 @@ impl Control {
         exception: Option<bool>,
     ) -> Result<SetInfo, ApiError> {
         let key = set_name(name).map_err(|error| invalid(&error))?;
-        self.save_set(name, &set)?;
+        let saved = self.set_files.save(name, &set);
+        saved.map_err(|error| storage(name, &error))?;
         if let Err(error) = self.datapath.change_set(key, &element.key(), exception) {
             self.restore_set(name);
             return Err(kernel(&error));
         }
+        fault::point();
         Ok(self.keep_set(name, set))
-    }
-
-    fn save_set(&self, name: &str, set: &AddressSet) -> Result<(), ApiError> {
-        let saved = self.set_files.save(name, set);
-        saved.map_err(|error| storage(name, &error))
     }
 
     /// Saves again what was there before.
@@ -188,8 +275,15 @@ impl Control {
     fn keep_set(&mut self, name: &str, set: AddressSet) -> SetInfo {
         let info = info(name, &set);
         self.sets.insert(name.to_owned(), set);
+        self.broken_sets.remove(name);
         info
     }
+}
+
+fn unusable(name: &str, error: &str) -> String {
+    format!(
+        "the file of the set `{name}` cannot be used: {error}; repair it and reload, or destroy the set"
+    )
 }
 
 fn new_set(name: &str, elements: &[String]) -> Result<AddressSet, ApiError> {
@@ -204,6 +298,7 @@ fn info(name: &str, set: &AddressSet) -> SetInfo {
     SetInfo {
         name: name.to_owned(),
         elements: set.len(),
+        problem: None,
     }
 }
 

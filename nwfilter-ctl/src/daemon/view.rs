@@ -3,14 +3,16 @@
 use nwfilter_common::{FAULT_COUNTERS, Fault, PortRecord};
 
 use super::{
-    api::{ApiError, BindingInfo, ErrorKind, PortInfo, RawPort, RuleCounter, State, Status},
+    api::{
+        ApiError, BindingInfo, ErrorKind, ImageInfo, PortInfo, RawPort, RuleCounter, State, Status,
+    },
     control::Control,
     error::chain,
     filter_calls,
 };
 use crate::{
     compile::{Entry, decode},
-    kernel::KernelError,
+    kernel::{KernelError, PortState},
     model::Semantics,
 };
 
@@ -64,7 +66,28 @@ impl Control {
             .to_owned(),
             rules,
             attached: self.datapath.attached(port).map(ToOwned::to_owned),
+            image: self.image_info(port),
             raw: self.raw(port, raw).map_err(kernel)?,
+        })
+    }
+
+    /// The tables of a port.
+    fn image_info(&self, port: &str) -> Option<ImageInfo> {
+        let ports = self.datapath.ports();
+        let is_ready = |state: &&PortState| state.record.flags & PortRecord::READY != 0;
+        let number = ports.get(port).filter(is_ready)?.record.image;
+        let sharing = ports.values().filter(is_ready);
+        Some(ImageInfo {
+            number,
+            words: self
+                .bindings
+                .get(port)?
+                .prepared
+                .as_ref()?
+                .shape
+                .image
+                .used_words(),
+            ports: sharing.filter(|state| state.record.image == number).count(),
         })
     }
 
@@ -117,6 +140,7 @@ impl Control {
             filters: filters
                 .map(|(name, known)| filter_calls::info(name, known))
                 .collect(),
+            sets: self.problems_of_sets().collect(),
             leases: self.leases.problems().map(ToOwned::to_owned).collect(),
             lost_learning: self
                 .datapath

@@ -18,7 +18,7 @@ use aya::{
 use nwfilter_common::FrameDirection;
 use tracing::debug;
 
-use super::{KernelError, object, sys};
+use super::{KernelError, object, sys, tc as filters};
 use crate::fault;
 
 /// How programs are attached.
@@ -35,7 +35,8 @@ pub enum AttachMode {
 
 /// Priority and handle of our clsact filters: before all others, and known to be ours.
 const PRIORITY: u16 = 1;
-const HANDLE: TcHandle = TcHandle::new(0, 0x6e77);
+const HANDLE_MINOR: u16 = 0x6e77;
+const HANDLE: TcHandle = TcHandle::new(0, HANDLE_MINOR);
 
 pub(super) const DIRECTIONS: [FrameDirection; 2] = [FrameDirection::In, FrameDirection::Out];
 
@@ -55,7 +56,12 @@ pub(super) enum Attachment {
     /// A link pinned at this path.
     Pinned(PathBuf),
     /// A filter.
-    Clsact(SchedClassifierLink),
+    Clsact {
+        link: SchedClassifierLink,
+        direction: FrameDirection,
+        /// Number of the program in it.
+        program: u32,
+    },
 }
 
 impl Attachment {
@@ -72,7 +78,7 @@ impl Attachment {
             },
             Self::Tcx(_) => Ok(()),
             // Its device may be gone, and then so is the filter.
-            Self::Clsact(link) => {
+            Self::Clsact { link, .. } => {
                 drop(link);
                 Ok(())
             }
@@ -83,7 +89,13 @@ impl Attachment {
     pub(super) fn is_on(&self, ifindex: u32) -> Option<bool> {
         match self {
             Self::Pinned(path) => Some(sys::pinned_link(path).is_ok_and(|(on, _)| on == ifindex)),
-            Self::Tcx(_) | Self::Clsact(_) => None,
+            Self::Tcx(_) => None,
+            Self::Clsact {
+                direction, program, ..
+            } => {
+                let there = filters::program(ifindex, *direction, PRIORITY, HANDLE_MINOR.into());
+                there.ok().map(|there| there == Some(*program))
+            }
         }
     }
 
@@ -91,13 +103,13 @@ impl Attachment {
     pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Tcx(_) | Self::Pinned(_) => "tcx",
-            Self::Clsact(_) => "clsact",
+            Self::Clsact { .. } => "clsact",
         }
     }
 
     /// Leaves the program attached when this process ends.
     pub(super) fn keep(self) {
-        if let Self::Clsact(link) = self {
+        if let Self::Clsact { link, .. } = self {
             std::mem::forget(link);
         }
     }
@@ -157,7 +169,7 @@ pub(super) fn remove_strangers<'a>(
     let mut known: HashSet<PathBuf> = attached
         .filter_map(|attachment| match attachment {
             Attachment::Pinned(path) => Some(path.clone()),
-            Attachment::Tcx(_) | Attachment::Clsact(_) => None,
+            Attachment::Tcx(_) | Attachment::Clsact { .. } => None,
         })
         .collect();
     known.extend(ports.flat_map(|port| DIRECTIONS.map(|way| pin_path(links, port, way))));
@@ -244,6 +256,41 @@ pub(super) fn attach(
     Ok(attached)
 }
 
+/// Whether a filter is where ours is with clsact.
+pub(super) fn is_filtered_by_clsact(ifindex: u32, direction: FrameDirection) -> bool {
+    let program = filters::program(ifindex, direction, PRIORITY, HANDLE_MINOR.into());
+    program.is_ok_and(|program| program.is_some())
+}
+
+/// Attaches again what is not on its device any more: each direction for itself, so that one is better
+/// than none. Says in which it was needed.
+pub(super) fn repair(
+    ebpf: &mut Ebpf,
+    mode: AttachMode,
+    links: Option<&Path>,
+    port: &str,
+    ifindex: u32,
+    attached: &mut [Attachment],
+) -> Result<Vec<&'static str>, KernelError> {
+    let mut repaired = Vec::new();
+    let mut failed = None;
+    for (attachment, direction) in attached.iter_mut().zip(DIRECTIONS) {
+        if attachment.is_on(ifindex) != Some(false) {
+            continue;
+        }
+        match attach_one(ebpf, mode, links, port, ifindex, direction) {
+            Ok((new, _)) => {
+                // The old one is gone, or is this one.
+                std::mem::replace(attachment, new).keep();
+                repaired.push(suffix(direction));
+            }
+            Err(error) => failed = Some(error),
+        }
+        fault::point();
+    }
+    failed.map_or(Ok(repaired), Err)
+}
+
 /// Attaches one program; also says whether there was none before.
 fn attach_one(
     ebpf: &mut Ebpf,
@@ -292,7 +339,7 @@ fn attach_one(
             Err(error) => return Err(failed(error)),
         }
     }
-    attach_clsact(program, port, direction)
+    attach_clsact(program, port, ifindex, direction)
 }
 
 /// Puts the program into a pinned link in place of the one there; false if the link is not on this
@@ -326,6 +373,7 @@ fn take_over(
 fn attach_clsact(
     program: &mut SchedClassifier,
     port: &str,
+    ifindex: u32,
     direction: FrameDirection,
 ) -> Result<(Attachment, bool), KernelError> {
     let failed = |source: ProgramError| KernelError::Attach {
@@ -334,7 +382,14 @@ fn attach_clsact(
     };
     match tc::qdisc_add_clsact(port) {
         Ok(()) => {}
-        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {}
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => {
+            // `ingress` takes filters for the other direction, too, and then has them in this one.
+            if direction == FrameDirection::In && !filters::has_clsact(ifindex).unwrap_or(true) {
+                return Err(KernelError::NoClsact {
+                    port: port.to_owned(),
+                });
+            }
+        }
         Err(source) => {
             return Err(KernelError::Qdisc {
                 port: port.to_owned(),
@@ -366,7 +421,13 @@ fn attach_clsact(
         other => other.map_err(failed)?,
     };
     let link = program.take_link(id).map_err(failed)?;
-    Ok((Attachment::Clsact(link), is_new))
+    let info = program.info().map_err(failed)?;
+    let attachment = Attachment::Clsact {
+        link,
+        direction,
+        program: info.id(),
+    };
+    Ok((attachment, is_new))
 }
 
 /// Removes our clsact filter, of a time when that was the way to attach; most often there is none.

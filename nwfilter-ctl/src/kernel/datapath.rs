@@ -28,7 +28,7 @@ use super::{
     counters::{Counters, Pairs, difference},
     object,
     plan::Plan,
-    sets::Sets,
+    sets::{Filled, Sets},
     sys,
     tables::{self, Tables},
 };
@@ -250,7 +250,8 @@ impl Datapath {
 
     /// Makes changes, all at the same instant: a frame of any port sees the state before or the
     /// state after them. On an error nothing has changed, except that some ports of a list of *new*
-    /// ones may already be bound.
+    /// ones may already be bound. That a port is not attached which was not before is no error of the
+    /// change: see [`Datapath::is_attached`].
     ///
     /// # Errors
     ///
@@ -268,25 +269,30 @@ impl Datapath {
             }
         }
         fault::point();
-        self.switch(&ready)?;
+        let (known, new): (Vec<_>, Vec<_>) = ready
+            .into_iter()
+            .partition(|ready| self.ports.contains_key(&ready.name));
+        // They may fail, and then nothing else has changed.
+        for ready in new {
+            self.add(ready)?;
+        }
+        self.switch(&known)?;
         for Ready {
             name,
             state,
             identities,
-        } in ready
+        } in known
         {
-            let known = self.ports.insert(name.clone(), state);
+            self.ports.insert(name.clone(), state);
             match identities {
                 Some(identities) => _ = self.identities.insert(name.clone(), identities),
                 None => _ = self.identities.remove(&name),
             }
+            // It was not before either; see `is_attached`.
             if !self.attachments.contains_key(&name)
                 && let Err(error) = self.attach(&name, state.ifindex)
             {
-                if known.is_none() {
-                    self.forget(&name)?;
-                }
-                return Err(error);
+                tracing::error!("{name}: {}", chain(&error));
             }
         }
         for change in changes {
@@ -398,22 +404,35 @@ impl Datapath {
         Ok(number)
     }
 
-    /// Puts records into force: those of bound ports all at one instant.
-    fn switch(&mut self, ready: &[Ready]) -> Result<(), KernelError> {
-        let (known, new): (Vec<_>, Vec<_>) = ready
-            .iter()
-            .partition(|ready| self.ports.contains_key(&ready.name));
-        // Nothing reads these before their interface has a program.
-        for Ready { state, .. } in new {
-            for generation in [0, 1] {
-                self.tables
-                    .set_record(state.number, generation, &state.record)?;
-                fault::point();
-            }
-            self.tables.index(state.ifindex, state.number)?;
+    /// Filters a port that was not.
+    fn add(&mut self, ready: Ready) -> Result<(), KernelError> {
+        let Ready {
+            name,
+            state,
+            identities,
+        } = ready;
+        // Nothing reads these before the interface has a program.
+        for generation in [0, 1] {
+            self.tables
+                .set_record(state.number, generation, &state.record)?;
+            fault::point();
         }
-        let known: Vec<&Ready> = known
-            .into_iter()
+        self.tables.index(state.ifindex, state.number)?;
+        self.ports.insert(name.clone(), state);
+        if let Some(identities) = identities {
+            self.identities.insert(name.clone(), identities);
+        }
+        let attached = self.attach(&name, state.ifindex);
+        if attached.is_err() {
+            self.forget(&name)?;
+        }
+        attached
+    }
+
+    /// Puts records of bound ports into force, all at one instant.
+    fn switch(&mut self, ready: &[Ready]) -> Result<(), KernelError> {
+        let known: Vec<&Ready> = ready
+            .iter()
             .filter(|ready| self.ports.get(&ready.name) != Some(&ready.state))
             .collect();
         if known.is_empty() {
@@ -585,9 +604,41 @@ impl Datapath {
         self.tables.set_global(Global::Events, on.into())
     }
 
+    /// Puts the program back on the device of a port where somebody else has taken it off. Says in which
+    /// directions that was needed.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses; the direction that it does not refuse is filtered again.
+    pub fn repair(&mut self, port: &str) -> Result<Vec<&'static str>, KernelError> {
+        let ifindex = self.known(port)?.ifindex;
+        let links = self.options.pins.as_deref().map(links_dir);
+        if let Some(links) = &links {
+            // It may be gone with what was in it.
+            fs::create_dir_all(links).map_err(|source| KernelError::File {
+                action: "create",
+                path: links.clone(),
+                source,
+            })?;
+        }
+        let Some(attached) = self.attachments.get_mut(port) else {
+            self.attach(port, ifindex)?;
+            return Ok(vec!["in", "out"]);
+        };
+        let mode = self.options.attach;
+        attach::repair(
+            &mut self.ebpf,
+            mode,
+            links.as_deref(),
+            port,
+            ifindex,
+            attached,
+        )
+    }
+
     /// Whether the program is on the device that it was attached to, in both directions: it is not
     /// when that device is gone, even if another one has got its name and index. `None` for an
-    /// unknown port, and where the kernel has no links that could be asked.
+    /// unknown port, and where that cannot be told.
     pub fn is_attached(&self, port: &str) -> Option<bool> {
         let ifindex = self.ports.get(port)?.ifindex;
         let mut attached = true;
@@ -653,7 +704,7 @@ impl Datapath {
         let mut moving = Vec::new();
         for (old, new) in renamed {
             if let Some(state) = self.ports.remove(old) {
-                let attached = self.attachments.remove(old).unwrap_or_default();
+                let attached = self.attachments.remove(old);
                 let identities = self.identities.remove(old);
                 moving.push((new.clone(), state, attached, identities));
             }
@@ -661,12 +712,15 @@ impl Datapath {
         if let Some(pins) = &self.options.pins {
             attach::settle(&links_dir(pins))?;
         }
-        for (name, state, mut attached, identities) in moving {
-            attach::follow(&mut attached, &name);
+        for (name, state, attached, identities) in moving {
             if let Some(identities) = identities {
                 self.identities.insert(name.clone(), identities);
             }
-            self.attachments.insert(name.clone(), attached);
+            // What could not be attached before may be now.
+            if let Some(mut attached) = attached {
+                attach::follow(&mut attached, &name);
+                self.attachments.insert(name.clone(), attached);
+            }
             self.ports.insert(name, state);
         }
         Ok(())
@@ -730,7 +784,16 @@ impl Datapath {
         name: SetName,
         elements: impl IntoIterator<Item = (SetKey, bool)>,
     ) -> Result<(), KernelError> {
-        self.sets.replace(name, elements)
+        self.replace_sets(&[(name, Filled::new(elements)?)])
+    }
+
+    /// Makes or replaces address sets, one after the other, each for all ports at the same instant.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many sets; then all are as they were.
+    pub fn replace_sets(&mut self, sets: &[(SetName, Filled)]) -> Result<(), KernelError> {
+        self.sets.replace(sets)
     }
 
     /// Adds an element to a set, with whether it is an exception, or removes one (`None`).

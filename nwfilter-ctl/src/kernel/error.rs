@@ -13,7 +13,7 @@ use aya::{
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The caller may not load BPF programs.
-    #[error("loading BPF programs needs root (CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)")]
+    #[error("loading BPF programs needs root (CAP_NET_ADMIN and CAP_SYS_ADMIN)")]
     NotPermitted,
     /// The pin directory is not on a BPF file system.
     #[error("{path} is not on a BPF file system: mount -t bpf bpf /sys/fs/bpf")]
@@ -85,6 +85,15 @@ pub enum KernelError {
         /// Why not.
         #[source]
         source: Box<ProgramError>,
+    },
+    /// Another queueing discipline is where clsact would be.
+    #[error(
+        "{port} has the queueing discipline `ingress`, which takes no filters of frames that enter the VM; \
+         clsact would be in its place"
+    )]
+    NoClsact {
+        /// The device.
+        port: String,
     },
     /// The classifier queue could not be made.
     #[error("cannot add the clsact queueing discipline to {port}")]

@@ -21,6 +21,7 @@ pub mod probe;
 mod sets;
 mod sys;
 mod tables;
+mod tc;
 
 pub use self::{
     attach::AttachMode,
@@ -29,5 +30,6 @@ pub use self::{
     error::KernelError,
     events::{DropEvents, LearnEvents, Ring},
     object::Run,
+    sets::Filled,
     sys::{ifindex, ifname},
 };

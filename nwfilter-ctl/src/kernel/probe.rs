@@ -8,7 +8,10 @@ use aya::{
 };
 use nwfilter_common::names;
 
-use super::attach::{DIRECTIONS, attach_type};
+use super::{
+    attach::{DIRECTIONS, attach_type, is_filtered_by_clsact},
+    sys,
+};
 
 /// Whether this process may make a BPF map; else why not.
 ///
@@ -34,6 +37,14 @@ pub fn tcx(device: &str) -> Option<[Vec<String>; 2]> {
         programs.extend(found.iter().map(|program| name(program.name_as_str())));
     }
     Some(programs)
+}
+
+/// Whether our clsact filters are on a device, in the same order. What is at its TCX hooks runs before
+/// them.
+pub fn clsact(device: &str) -> [bool; 2] {
+    DIRECTIONS.map(|direction| {
+        sys::ifindex(device).is_some_and(|ifindex| is_filtered_by_clsact(ifindex, direction))
+    })
 }
 
 /// Whether there are TCX hooks; an error if that cannot be told.

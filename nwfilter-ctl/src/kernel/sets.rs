@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{HashOfMaps, LpmTrie, MapData, MapError, lpm_trie::Key},
 };
-use nwfilter_common::{MAX_SET_ELEMENTS, SetKey, SetName, names};
+use nwfilter_common::{MAX_SET_ELEMENTS, MAX_SETS, SetKey, SetName, names};
 
 use super::{KernelError, tables::take};
 
@@ -14,6 +14,25 @@ use super::{KernelError, tables::take};
 const BPF_F_NO_PREALLOC: u32 = 1;
 
 type Trie = LpmTrie<MapData, [u8; SetKey::DATA], u32>;
+
+/// Elements that are in the kernel, and not yet those of a set.
+pub struct Filled(Trie);
+
+impl Filled {
+    /// Each element comes with whether it is an exception.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many, or there is no memory.
+    pub fn new(elements: impl IntoIterator<Item = (SetKey, bool)>) -> Result<Self, KernelError> {
+        let failed = || KernelError::map(names::SETS, "write");
+        let mut trie = Trie::create(MAX_SET_ELEMENTS, BPF_F_NO_PREALLOC).map_err(failed())?;
+        for (key, exception) in elements {
+            insert(&mut trie, &key, exception).map_err(failed())?;
+        }
+        Ok(Self(trie))
+    }
+}
 
 /// The map of sets.
 pub(super) struct Sets(HashOfMaps<MapData, SetName, Trie>);
@@ -23,19 +42,34 @@ impl Sets {
         Ok(Self(take(ebpf, names::SETS)?))
     }
 
-    /// Makes or replaces a set: a frame sees the elements before or these. Each comes with whether it is
-    /// an exception.
-    pub(super) fn replace(
-        &mut self,
-        name: SetName,
-        elements: impl IntoIterator<Item = (SetKey, bool)>,
-    ) -> Result<(), KernelError> {
+    /// Makes or replaces sets, one after the other: of each, a frame sees the elements before or these.
+    /// On an error, all are as they were.
+    pub(super) fn replace(&mut self, sets: &[(SetName, Filled)]) -> Result<(), KernelError> {
         let failed = || KernelError::map(names::SETS, "write");
-        let mut trie = Trie::create(MAX_SET_ELEMENTS, BPF_F_NO_PREALLOC).map_err(failed())?;
-        for (key, exception) in elements {
-            insert(&mut trie, &key, exception).map_err(failed())?;
+        let known: BTreeSet<SetName> = self.0.keys().collect::<Result<_, _>>().map_err(failed())?;
+        let new = sets.iter().filter(|(name, _)| !known.contains(name));
+        if known.len() + new.count() > MAX_SETS {
+            return Err(KernelError::Full {
+                what: "another set",
+                limit: MAX_SETS,
+            });
         }
-        self.0.insert(name, &trie, 0).map_err(failed())
+        let mut before = Vec::new();
+        for (name, Filled(trie)) in sets {
+            let old = known.contains(name).then(|| self.0.get(name, 0));
+            before.push((name, old.transpose().map_err(failed())?));
+            if let Err(error) = self.0.insert(name, trie, 0) {
+                for (name, old) in before {
+                    // What was there a moment ago has its place.
+                    let _ = match old {
+                        Some(trie) => self.0.insert(name, &trie, 0),
+                        None => self.0.remove(name),
+                    };
+                }
+                return Err(failed()(error));
+            }
+        }
+        Ok(())
     }
 
     /// Adds or removes one element of a set that is there.

@@ -53,7 +53,8 @@ pub fn ifname(ifindex: u32) -> Option<String> {
     Some(OsStr::from_bytes(name.to_bytes()).to_str()?.to_owned())
 }
 
-/// Interface index of the pinned TCX link, 0 when its device is gone, and its direction.
+/// Interface index of the pinned TCX link, 0 when its device is not in this network namespace any more,
+/// and its direction.
 pub(super) fn pinned_link(pin: &Path) -> io::Result<(u32, FrameDirection)> {
     let link = pinned(pin)?;
     // SAFETY: plain data, for which all zero bytes are valid.
@@ -71,7 +72,26 @@ pub(super) fn pinned_link(pin: &Path) -> io::Result<(u32, FrameDirection)> {
     } else {
         FrameDirection::Out
     };
-    Ok((tcx.ifindex, direction))
+    // The index is that in the namespace where the device is now.
+    let is_here = tcx.ifindex != 0 && is_at(tcx.ifindex, tcx.attach_type, info.id);
+    Ok((if is_here { tcx.ifindex } else { 0 }, direction))
+}
+
+/// Whether a link is among those of a device of this network namespace.
+fn is_at(ifindex: u32, attach_type: u32, link: u32) -> bool {
+    /// Most programs at a hook (`BPF_MPROG_MAX` of the kernel's `linux/bpf_mprog.h`).
+    const MOST: usize = 64;
+    let mut programs = [0_u32; MOST];
+    let mut links = [0_u32; MOST];
+    let mut attr = zeroed_attr();
+    attr.query.__bindgen_anon_1.target_ifindex = ifindex;
+    attr.query.attach_type = attach_type;
+    attr.query.prog_ids = &raw mut programs as u64;
+    attr.query.link_ids = &raw mut links as u64;
+    attr.query.__bindgen_anon_2.count = MOST as u32;
+    // SAFETY: the kernel writes at most `count` words to each list, and both live.
+    let asked = unsafe { bpf(bpf_cmd::BPF_PROG_QUERY, &attr) };
+    asked.is_ok() && links.contains(&link)
 }
 
 /// Takes the pinned link off its device, now. Removing its pin does that, too, but some time later:

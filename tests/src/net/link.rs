@@ -34,6 +34,15 @@ impl NetNs {
         self.batch("ip", commands)
     }
 
+    /// The same with commands of `tc`.
+    ///
+    /// # Errors
+    ///
+    /// What `tc` says, with the commands.
+    pub fn tc(&self, commands: &str) -> Result<String> {
+        self.batch("tc", commands)
+    }
+
     fn batch(&self, program: &str, commands: &str) -> Result<String> {
         let output = self.run(|| {
             let mut child = Command::new(program)

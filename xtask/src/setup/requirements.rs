@@ -116,6 +116,12 @@ pub(crate) const REQUIREMENTS: &[Requirement] = &[
     program(Group::Test, "iperf3", "sends through the filters", "iperf3"),
     program(
         Group::Test,
+        "systemctl",
+        "starts the service as an operator does",
+        "systemd",
+    ),
+    program(
+        Group::Test,
         "libvirtd",
         "enforces the same filters, to compare with",
         "libvirt-daemon-system",
