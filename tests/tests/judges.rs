@@ -183,19 +183,19 @@ fn verdicts() -> usize {
 
 /// Everything mixed, and then each element with frames of its kind.
 fn everything(
-    semantics: Semantics,
+    options: Options,
     verdicts: usize,
     mut judge: impl FnMut(&Case) -> Result<usize, String>,
 ) {
     let seed = seed();
-    run(options(semantics), seed, verdicts / 4, &mut judge);
+    run(options, seed, verdicts / 4, &mut judge);
     let shares: usize = Protocol::ALL.iter().map(|element| share(*element)).sum();
     for element in Protocol::ALL {
         let options = Options {
             focus: Some(*element),
             filters: 1,
             rules: 4,
-            ..options(semantics)
+            ..options
         };
         run(
             options,
@@ -217,7 +217,7 @@ const fn share(element: Protocol) -> usize {
 
 fn judge_and_engine(semantics: Semantics) {
     let mut coverage = Coverage::default();
-    everything(semantics, verdicts(), |case| {
+    everything(options(semantics), verdicts(), |case| {
         judge(case, semantics, &mut coverage, None)
     });
     println!("{coverage}");
@@ -264,7 +264,12 @@ fn kernel() {
             datapath.replace_set(name, elements).unwrap();
         }
         for semantics in [Semantics::Strict, Semantics::Libvirt] {
-            everything(semantics, verdicts() / 10, |case| {
+            let mut options = options(semantics);
+            if long() {
+                // It takes longer to bind a filter than to decide all these frames.
+                options.frames *= 4;
+            }
+            everything(options, verdicts() / 10, |case| {
                 let mut case = case.clone();
                 case.frames.retain(|sent| Kernel::takes(&sent.bytes));
                 // The kernel goes by its own clock.

@@ -1,6 +1,9 @@
-//! Datagrams in pieces that somebody makes up to get past a filter: over each other, in any order and
-//! number, of two datagrams with one identification, with lengths that lie, behind chains of headers.
-//! Kernels put together what passes; a socket on a port that the filter closes must never hear anything.
+//! What somebody makes up to get past a filter.
+//!
+//! Datagrams in pieces: over each other, in any order and number, of two datagrams with one
+//! identification, with lengths that lie, behind chains of headers. Kernels put together what passes; a
+//! socket on a port that the filter closes must never hear anything. And frames of every kind from a
+//! VM with `clean-traffic`: nothing arrives that is not under its own addresses.
 //!
 //! What is sent is the same every time; `NWFILTER_TEST_SEED=N` takes something else, and
 //! `NWFILTER_TEST_LONG=1` a lot more.
@@ -12,17 +15,31 @@ use std::{
 };
 
 use nix::errno::Errno;
+use nwfilter_ctl::model::Semantics;
 use nwfilter_tests::{
     frame::internet_checksum,
-    need,
-    net::{Endpoint, in_order},
+    generate::{self, Options},
+    need::{self, Need},
+    net::{Endpoint, Lan, in_order},
+};
+use proptest::{
+    strategy::{Strategy as _, ValueTree as _},
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
 use super::{
     NEEDS,
     fragments::{PORTS, STATES},
-    stacks::{MAC, SERVER_MAC, Stacks, Version, is_silent, udp},
+    stacks::{Bound, MAC, PORT, SERVER_MAC, Stacks, Version, is_silent, udp},
 };
+
+fn seed() -> u64 {
+    std::env::var("NWFILTER_TEST_SEED").map_or(1, |seed| seed.parse().unwrap())
+}
+
+fn long() -> bool {
+    std::env::var_os("NWFILTER_TEST_LONG").is_some()
+}
 
 const OPEN: u16 = 5000;
 const CLOSED: u16 = 5001;
@@ -290,8 +307,7 @@ fn play(
     rounds: usize,
     mut leaked: impl FnMut(&Way<'_>, &[Vec<u8>]),
 ) -> Vec<(usize, usize)> {
-    let seed = std::env::var("NWFILTER_TEST_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let mut dice = Dice(seed);
+    let mut dice = Dice(seed());
     let mut counts = vec![(0, 0); ways.len()];
     let mut id = 0_u16;
     for _ in 0..rounds {
@@ -325,8 +341,7 @@ fn no_closed_port_hears_of_made_up_fragments() {
     if !need::met(&NEEDS) {
         return;
     }
-    let long = std::env::var_os("NWFILTER_TEST_LONG").is_some();
-    let rounds = if long { 500 } else { 10 };
+    let rounds = if long() { 500 } else { 10 };
     for filter in [PORTS, STATES] {
         let mut stacks = Stacks::new(filter, &Version::BOTH);
         for namespace in [stacks.inside(), stacks.outside()] {
@@ -357,4 +372,93 @@ fn no_closed_port_hears_of_made_up_fragments() {
             );
         }
     }
+}
+
+/// Whether a frame can only be the VM's own, read as its receivers read it.
+fn is_own(frame: &[u8]) -> bool {
+    const IP: [u8; 4] = [10, 0, 0, 1];
+    let field = |at: usize, bytes: &[u8]| frame.get(at..at + bytes.len()) == Some(bytes);
+    if !field(6, &MAC.0) {
+        return false;
+    }
+    match frame.get(12..14) {
+        Some([0x08, 0x00]) => {
+            // DHCP asks from nowhere.
+            let asks = field(26, &[0; 4]) && field(23, &[17]);
+            let version = frame.get(14).is_some_and(|first| first >> 4 == 4);
+            version && (field(26, &IP) || asks)
+        }
+        Some([0x08, 0x06]) => {
+            frame.len() >= 42
+                && field(14, &[0, 1, 8, 0, 6, 4])
+                && field(22, &MAC.0)
+                && field(28, &IP)
+        }
+        // What QEMU announces, which has no addresses but the VM's.
+        Some([0x80, 0x35]) => {
+            let macs = field(22, &MAC.0) && field(32, &MAC.0);
+            field(0, &[0xff; 6]) && macs && field(28, &[0; 4]) && field(38, &[0; 4])
+        }
+        Some([0x08, 0x35]) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn whatever_a_vm_sends_is_its_own() {
+    if !need::met(&[&NEEDS[..], &[Need::File("/dev/net/tun")]].concat()) {
+        return;
+    }
+    let lan = Lan::new().unwrap();
+    let vm = lan.tap_vm(PORT, MAC).unwrap();
+    let clean = "<filter name='clean'><filterref filter='clean-traffic'/></filter>";
+    let mut bound = Bound::new(&lan.host, clean);
+    let mut seeds = [0; 32];
+    seeds[..8].copy_from_slice(&seed().to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seeds);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let strategy = generate::frames(Options {
+        frames: 100,
+        ..Options::new(Semantics::Strict)
+    });
+    let mut dice = Dice(seed());
+    let mut arrivals = |bytes: &mut dyn FnMut(&mut Vec<u8>)| {
+        let sent = strategy.new_tree(&mut runner).unwrap().current();
+        let mut frames: Vec<_> = sent.into_iter().map(|sent| sent.bytes).collect();
+        frames.iter_mut().for_each(bytes);
+        // The tap takes no others.
+        frames.retain(|frame| frame.len() >= 14);
+        lan.outside().drain().unwrap();
+        in_order(|| {
+            frames.iter().try_for_each(|frame| vm.end.send(frame))?;
+            lan.settle(2)
+        })
+        .unwrap();
+        let mut arrived = lan.outside().drain().unwrap();
+        arrived.retain(|frame| frames.contains(frame));
+        arrived
+    };
+    let mut own = 0;
+    for _ in 0..if long() { 5000 } else { 100 } {
+        let arrived = arrivals(&mut |frame| {
+            // Mostly from the VM, as whoever cheats would have it.
+            if !dice.once_in(4) && frame.len() >= 12 {
+                frame[6..12].copy_from_slice(&MAC.0);
+            }
+            if dice.once_in(3) && !frame.is_empty() {
+                let at = dice.next() as usize % frame.len().min(60);
+                frame[at] = dice.pick(&[0, 1, 4, 6, 8, 0x45, 0x46, 0xff, dice.0 as u8]);
+            }
+        });
+        for frame in &arrived {
+            assert!(is_own(frame), "{frame:02x?}");
+        }
+        own += arrived.len();
+    }
+    assert!(own > 100, "only {own} frames arrived");
+    bound.unbind(&lan.host);
+    let others = (0..10)
+        .flat_map(|_| arrivals(&mut |_| {}))
+        .filter(|frame| !is_own(frame));
+    assert!(others.count() > 50);
 }
