@@ -117,19 +117,16 @@ fn run(
 ) {
     let semantics = options.semantics;
     let focus = options.focus.map_or("everything", Protocol::as_str);
-    let only = std::env::var("NWFILTER_TEST_BATCH").ok();
-    let only = only.as_ref().map(|only| {
-        let (focus, batch) = only.rsplit_once('/').expect("FOCUS/N");
-        (focus, batch.parse::<u64>().expect("a number of a batch"))
-    });
-    if only.is_some_and(|(wanted, _)| wanted != focus) {
+    let only = only();
+    if only.as_ref().is_some_and(|(wanted, _)| wanted != focus) {
         return;
     }
+    let only = only.map(|(_, batch)| batch);
     let strategy = generate::case(options);
     let judge = RefCell::new(&mut judge);
     let done = Cell::new(0);
-    let mut batch = only.map_or(0, |(_, batch)| batch);
-    let end = only.map(|(_, batch)| batch + 1);
+    let mut batch = only.unwrap_or(0);
+    let end = only.map(|batch| batch + 1);
     while end.map_or(done.get() < verdicts, |end| batch < end) {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -160,6 +157,16 @@ fn run(
             Err(TestError::Abort(reason)) => panic!("{reason}"),
         }
     }
+}
+
+/// Focus and number of the only batch that is wanted.
+fn only() -> Option<(String, u64)> {
+    let only = std::env::var("NWFILTER_TEST_BATCH").ok()?;
+    let (focus, batch) = only.rsplit_once('/').expect("FOCUS/N");
+    Some((
+        focus.to_owned(),
+        batch.parse().expect("a number of a batch"),
+    ))
 }
 
 fn seed() -> u64 {
@@ -221,6 +228,9 @@ fn judge_and_engine(semantics: Semantics) {
         judge(case, semantics, &mut coverage, None)
     });
     println!("{coverage}");
+    if only().is_some() {
+        return;
+    }
     let mut missing = coverage.missing_rules();
     if semantics == Semantics::Libvirt {
         // Documented, but no element of libvirt's.
