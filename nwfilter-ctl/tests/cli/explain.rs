@@ -289,6 +289,39 @@ fn with_one_connection(frames: &[Vec<u8>]) -> Vec<String> {
 }
 
 #[test]
+fn connections_of_a_long_capture_end() {
+    let documents = Documents::new(&[
+        (
+            "asks.xml",
+            "<filter name='asks'><rule action='accept' direction='out'><udp/></rule>\
+             <rule action='drop' direction='inout'><all/></rule></filter>",
+        ),
+        ("binding.xml", &binding("asks", "")),
+    ]);
+    // A second apart, and more than a port may have at once; the last one is answered.
+    let peer = |i: u16| (OTHER_MAC, [10, 1, (i >> 8) as u8, i as u8]);
+    let mut frames: Vec<_> = (0..17_000)
+        .map(|i| udp((MAC, IP), peer(i), 40_000))
+        .collect();
+    frames.push(udp(peer(16_999), (MAC, IP), 40_000));
+    let capture = documents.path("frames.pcap");
+    std::fs::write(&capture, pcap(&frames)).unwrap();
+    let ran = run([
+        "explain",
+        &documents.path("binding.xml"),
+        "--filter-dir",
+        documents.directory(),
+        "--pcap",
+        &capture,
+    ]);
+    assert!(
+        ran.stdout.ends_with("17001 accepted, 0 dropped\n"),
+        "{}",
+        &ran.stdout[ran.stdout.len() - 1000..]
+    );
+}
+
+#[test]
 fn limits_remember_connections_from_packet_to_packet() {
     let frames = [53, 54].map(|port| udp((MAC, IP), (OTHER_MAC, OTHER_IP), port));
     assert_eq!(with_one_connection(&frames), ["accept", "drop"]);

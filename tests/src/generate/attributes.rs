@@ -433,6 +433,8 @@ fn inet(element: Protocol, family: Family, local: bool, options: Options) -> Gro
                 "RST/RST",
                 "FIN,SYN/FIN",
                 "SYN,ACK/SYN,ACK",
+                "URG/URG",
+                "PSH,URG/PSH",
             ];
             groups.push(one(Attr::Flags, texts(&flags)));
             if options.tcp_options {

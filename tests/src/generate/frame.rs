@@ -100,7 +100,8 @@ fn content(theme: Theme) -> BoxedStrategy<Content> {
         weight(4, &[Theme::Arp]) => plain(0x0806, arp()),
         weight(2, &[Theme::Arp]) => plain(0x8035, arp()),
         weight(2, &[Theme::Tags]) => bpdu(),
-        1 => (select(pool::ETHERTYPES), junk.clone()).prop_map(|(e, p)| (None, e, p)),
+        // Behind a tag, what `encap-protocol` may ask for.
+        if theme == Theme::Tags { 10 } else { 1 } => (select(pool::ETHERTYPES), junk.clone()).prop_map(|(e, p)| (None, e, p)),
         1 => junk.prop_map(|payload| (None, payload.len() as u16, payload)),
     ]
     .boxed()
@@ -307,7 +308,7 @@ fn transport(v6: bool, quotes: bool) -> BoxedStrategy<(u8, Vec<u8>)> {
 pub(super) fn tcp_flags() -> BoxedStrategy<u8> {
     prop_oneof![
         8 => select(vec![0x02_u8, 0x12, 0x10, 0x11, 0x04, 0x14, 0x18]),
-        1 => select(vec![0x00_u8, 0x01, 0x03, 0x06, 0x3f, 0xc2]),
+        2 => select(vec![0x00_u8, 0x01, 0x03, 0x06, 0x08, 0x20, 0x22, 0x30, 0x3f, 0xc2]),
         1 => any::<u8>(),
     ]
     .boxed()

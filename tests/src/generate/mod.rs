@@ -90,6 +90,10 @@ impl Options {
     }
 }
 
+/// Where a rule begins and, unless it is empty, ends.
+const RULE: &str = "<rule ";
+const RULE_END: &str = "</rule>";
+
 /// Filters, a binding and frames.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Case {
@@ -117,6 +121,34 @@ impl Case {
         let binding = parsed(parse_binding(&self.binding), &self.binding)?;
         let resolved = resolve(&binding, &filters, semantics).context("resolving the binding")?;
         Ok(resolved.instances)
+    }
+
+    /// Number of rules in all filters.
+    pub fn rules(&self) -> usize {
+        let rules = |filter: &FilterText| filter.xml.matches(RULE).count();
+        self.filters.iter().map(rules).sum()
+    }
+
+    /// The same without one rule, by its number among those of all filters.
+    pub fn without_rule(&self, mut number: usize) -> Self {
+        let mut case = self.clone();
+        for FilterText { xml, .. } in &mut case.filters {
+            let starts: Vec<usize> = xml.match_indices(RULE).map(|(at, _)| at).collect();
+            if let Some(&start) = starts.get(number) {
+                let rule = &xml[start..];
+                let open = rule.find('>').map_or(rule.len(), |end| end + 1);
+                let end = if rule[..open].ends_with("/>") {
+                    open
+                } else {
+                    rule.find(RULE_END)
+                        .map_or(rule.len(), |end| end + RULE_END.len())
+                };
+                xml.replace_range(start..start + end, "");
+                break;
+            }
+            number -= starts.len();
+        }
+        case
     }
 
     /// Whether no rule contradicts itself, such as with a range that ends before it starts: these are

@@ -349,3 +349,16 @@ fn cases_shrink_to_something_small() {
     assert_eq!(case.filters.len(), 1, "{case}");
     assert!(!case.filters[0].xml.contains("<rule"), "{case}");
 }
+
+#[test]
+fn rules_can_be_left_out() {
+    for case in cases(10, everything(Semantics::Strict)) {
+        let rules = case.rules();
+        for rule in 0..rules {
+            let other = case.without_rule(rule);
+            assert_eq!(other.rules(), rules - 1);
+            other.resolve(Semantics::Strict).unwrap();
+        }
+        assert!(case.without_rule(rules) == case);
+    }
+}

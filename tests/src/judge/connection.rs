@@ -119,10 +119,17 @@ impl Tracking {
 pub(super) struct Connections {
     semantics: Semantics,
     entries: HashMap<Flow, Entry>,
+    /// How many have been opened.
+    opened: u64,
 }
+
+/// Tells a connection from all others, also from later ones of the same name.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Serial(u64);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    serial: Serial,
     /// When, in nanoseconds.
     opened: u64,
     replied: bool,
@@ -143,6 +150,7 @@ impl Connections {
         Self {
             semantics,
             entries: HashMap::new(),
+            opened: 0,
         }
     }
 
@@ -152,10 +160,15 @@ impl Connections {
     }
 
     /// Whether a connection counts for a limit: it is there and not closed.
-    pub(super) fn is_open(&self, flow: &Flow) -> bool {
+    pub(super) fn is_open(&self, connection: Serial) -> bool {
         self.entries
-            .get(flow)
-            .is_some_and(|entry| !entry.is_closed())
+            .values()
+            .any(|entry| entry.serial == connection && !entry.is_closed())
+    }
+
+    /// The connection of this name, if it is there.
+    pub(super) fn serial(&self, flow: &Flow) -> Option<Serial> {
+        self.entries.get(flow).map(|entry| entry.serial)
     }
 
     /// What `packet` is.
@@ -335,12 +348,15 @@ impl Connections {
         match tracking {
             Tracking::Opens(flow) => {
                 // What it reopens, from either side, is gone.
-                self.entries.remove(&flow.reversed());
-                self.entries.remove(flow);
+                for name in [Some(*flow), flow.reversed()].into_iter().flatten() {
+                    self.entries.remove(&name);
+                }
                 if !accepted {
                     return;
                 }
+                self.opened += 1;
                 let mut entry = Entry {
+                    serial: Serial(self.opened),
                     opened: now,
                     replied: false,
                     phase: flags.and_then(tcp::begin),

@@ -41,29 +41,33 @@ pub(super) struct Roles {
 }
 
 impl Flow {
-    /// The flow that packets of the other direction would open.
-    pub(super) fn reversed(self) -> Self {
-        Self {
-            source: self.destination,
-            destination: self.source,
-            selector: self.selector.reversed(),
-            ..self
-        }
-    }
-}
-
-impl Selector {
-    /// That of a packet the other way. A request has none: its opposite is another request.
-    fn reversed(self) -> Self {
-        match self {
-            Self::Ports {
+    /// The name that this connection has if it was opened from the other side. A request has no other
+    /// side: what looks like its opposite is another request.
+    pub(super) fn reversed(self) -> Option<Self> {
+        let selector = match self.selector {
+            Selector::Ports {
                 source,
                 destination,
-            } => Self::Ports {
+            } => Selector::Ports {
                 source: destination,
                 destination: source,
             },
-            other => other,
+            Selector::Nothing => Selector::Nothing,
+            Selector::Request { .. } => return None,
+        };
+        Some(Self {
+            source: self.destination,
+            destination: self.source,
+            selector,
+            ..self
+        })
+    }
+
+    /// The connections that a packet which could open this one may belong to.
+    fn roles(self) -> Roles {
+        Roles {
+            original: Some(self),
+            reply: self.reversed(),
         }
     }
 }
@@ -74,42 +78,26 @@ pub(super) fn with_ports(
     protocol: u8,
     ports: (u16, u16),
 ) -> Roles {
-    let selector = Selector::Ports {
-        source: ports.0,
-        destination: ports.1,
+    let flow = Flow {
+        source,
+        destination,
+        protocol,
+        selector: Selector::Ports {
+            source: ports.0,
+            destination: ports.1,
+        },
     };
-    Roles {
-        original: Some(Flow {
-            source,
-            destination,
-            protocol,
-            selector,
-        }),
-        reply: Some(Flow {
-            source: destination,
-            destination: source,
-            protocol,
-            selector: selector.reversed(),
-        }),
-    }
+    flow.roles()
 }
 
 pub(super) fn alone(source: IpAddr, destination: IpAddr, protocol: u8) -> Roles {
-    let selector = Selector::Nothing;
-    Roles {
-        original: Some(Flow {
-            source,
-            destination,
-            protocol,
-            selector,
-        }),
-        reply: Some(Flow {
-            source: destination,
-            destination: source,
-            protocol,
-            selector,
-        }),
-    }
+    let flow = Flow {
+        source,
+        destination,
+        protocol,
+        selector: Selector::Nothing,
+    };
+    flow.roles()
 }
 
 /// A request is in the original direction, its reply in the other, and any other type in none.

@@ -199,6 +199,7 @@ impl Judge {
                 self.connections
                     .note(packet, &tracking, direction, accepted, now);
             }
+            self.limits.note(packet, &tracking, &self.connections);
         }
         decision
     }

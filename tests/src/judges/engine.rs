@@ -90,10 +90,10 @@ impl Decider for Engine {
             port: 0,
             record: &self.record,
         };
-        if now > self.tables.clock.replace(now) {
-            // What has timed out counts for a limit until it is swept.
-            self.tables.sweep_members(&self.record);
-        }
+        self.tables.clock.set(now);
+        // What has timed out counts for a limit until it is swept, and so does what was closed while it
+        // counted for a router that had complained about it (decision 0041).
+        self.tables.sweep_members(&self.record);
         let verdict = nwfilter_common::decide(frame, &hook, pages, &self.tables, &mut self.work);
         match verdict.fault {
             Fault::None => {}

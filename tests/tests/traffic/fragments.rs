@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Ports decide, states do not.
-const PORTS: &str = "<filter name='ports'>
+pub(crate) const PORTS: &str = "<filter name='ports'>
   <rule action='drop' direction='out' priority='500'><udp dstportstart='5001'/></rule>
   <rule action='drop' direction='in' priority='500'><udp dstportstart='5001'/></rule>
   <rule action='drop' direction='out' priority='500'><udp-ipv6 dstportstart='5001'/></rule>
@@ -26,7 +26,7 @@ const PORTS: &str = "<filter name='ports'>
 </filter>";
 
 /// The VM and somebody else ask each other, from everywhere to port 5000.
-const STATES: &str = "<filter name='states'>
+pub(crate) const STATES: &str = "<filter name='states'>
   <rule action='accept' direction='out' priority='500'><udp dstportstart='5000'/></rule>
   <rule action='accept' direction='in' priority='500'><udp dstportstart='5000'/></rule>
   <rule action='accept' direction='out' priority='500'><udp-ipv6 dstportstart='5000'/></rule>

@@ -4,6 +4,7 @@
 
 mod extensions;
 mod fragments;
+mod holes;
 mod stacks;
 mod tcp;
 mod udp;

@@ -10,6 +10,9 @@ use nwfilter_common::{
 use super::{super::load::Loaded, capture::Frame};
 use crate::compile::{Considered, Ending, Seen, trace};
 
+/// How often what is dead is removed, as by the daemon; nanoseconds.
+const SWEEP: u64 = 5_000_000_000;
+
 /// What happens to a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Decision {
@@ -60,6 +63,8 @@ pub(super) struct Reached<'a> {
 pub(super) struct Judge<'a> {
     loaded: &'a Loaded,
     times: bool,
+    /// Time of the last sweep.
+    swept: u64,
     record: PortRecord,
     tables: Rc<MemoryTables>,
     work: Box<Work>,
@@ -75,6 +80,7 @@ impl<'a> Judge<'a> {
         Self {
             loaded,
             times,
+            swept: 0,
             record: loaded.prepared.record(),
             tables: Rc::new(tables),
             work: Box::default(),
@@ -124,11 +130,17 @@ impl<'a> Judge<'a> {
     }
 
     /// Moves the clock to the time of a frame. Captures need not be in order; the clock does not go
-    /// back.
-    fn advance(&self, time: Duration) {
+    /// back. What is dead is removed as if the daemon ran, so that it does not use up the quota.
+    fn advance(&mut self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.tables.clock.set(time.max(self.tables.clock.get()));
-        self.tables.sweep_members(&self.record);
+        let now = time.max(self.tables.clock.replace(time));
+        self.tables.clock.set(now);
+        if now - self.swept >= SWEEP {
+            self.swept = now;
+            self.tables.sweep(&self.record);
+        } else {
+            self.tables.sweep_members(&self.record);
+        }
     }
 
     /// The layers that the last frame reached.

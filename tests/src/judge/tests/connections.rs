@@ -376,6 +376,18 @@ fn icmp_of_the_other_family_and_other_codes() {
 }
 
 #[test]
+fn requests_of_both_sides_are_two_connections() {
+    for mut judge in judges() {
+        for ends in [(1, 2), (2, 1), (1, 1)] {
+            assert_eq!(state(&mut judge, Out, &icmp(ends, 8, 1), 0), NEW);
+        }
+        for ends in [(2, 1), (1, 2), (1, 1)] {
+            assert_eq!(state(&mut judge, In, &icmp(ends, 0, 1), 0), ESTABLISHED);
+        }
+    }
+}
+
+#[test]
 fn a_dropped_syn_that_reopens_ends_the_connection_in_libvirt() {
     // Rule 9 drops every SYN, rule 1 tells what is established.
     let flags = nwfilter_ctl::model::TcpFlags { mask: 18, flags: 2 };
@@ -691,6 +703,48 @@ fn limits_are_negated_and_count_per_rule() {
             by_rule(&judge.decide(Out, &tcp((1, 2), (2, 81), SYN), 0)),
             Some(1)
         );
+    }
+}
+
+#[test]
+fn a_limit_counts_no_connection_that_it_has_only_seen_being_dropped() {
+    // From an address to itself, with equal ports: one name for both directions.
+    let own = |port| udp((1, 1), (port, port));
+    let rules = [
+        rule(1, Action::Drop, Direction::Out, Protocol::Udp).with(Attr::ConnlimitAbove, 1),
+        rule(2, Action::Drop, Direction::Out, Protocol::Udp).with(Attr::Dscp, 1),
+        rule(3, Action::Return, Direction::InOut, All).stateless(),
+    ];
+    let marked = |mut frame: Vec<u8>| {
+        frame[15] = 1 << 2;
+        frame
+    };
+    for semantics in BOTH {
+        let mut judge = Judge::new(&rules, semantics);
+        let mut verdict = |direction, frame: &[u8]| by_rule(&judge.decide(direction, frame, 0));
+        assert_eq!(verdict(Out, &marked(own(1))), Some(2), "looked at, dropped");
+        assert_eq!(verdict(In, &own(1)), Some(3), "opened by one not looked at");
+        assert_eq!(verdict(Out, &own(2)), Some(3), "the first one");
+        assert_eq!(verdict(Out, &own(3)), Some(1), "the second one");
+        assert_eq!(verdict(Out, &own(1)), Some(1), "not the first one, either");
+    }
+}
+
+#[test]
+fn a_limit_forgets_a_connection_whose_name_another_takes() {
+    let rules = [
+        rule(1, Action::Drop, Direction::Out, Protocol::Udp).with(Attr::ConnlimitAbove, 1),
+        rule(2, Action::Return, Direction::InOut, All).stateless(),
+    ];
+    for semantics in BOTH {
+        let mut judge = Judge::new(&rules, semantics);
+        let mut verdict = |direction, frame: &[u8], seconds: u64| {
+            by_rule(&judge.decide(direction, frame, seconds * SECOND))
+        };
+        assert_eq!(verdict(Out, &udp((1, 1), (1, 1)), 0), Some(2));
+        assert_eq!(verdict(In, &udp((1, 1), (1, 1)), 40), Some(2), "another");
+        assert_eq!(verdict(Out, &udp((1, 1), (2, 2)), 40), Some(2));
+        assert_eq!(verdict(Out, &udp((1, 1), (3, 3)), 40), Some(1));
     }
 }
 

@@ -300,3 +300,62 @@ fn is_missing(semantics: Semantics, rule: &Instance, frames: &[Vec<u8>]) {
         }
     }
 }
+
+/// What source without blanks takes from a crate: the first name of each path.
+fn taken<'a>(source: &'a str, from: &str) -> Vec<&'a str> {
+    let name = |path: &'a str| {
+        path.split(|c: char| !c.is_alphanumeric() && c != '_')
+            .next()
+    };
+    let mut taken = Vec::new();
+    for (at, path) in source.match_indices(from) {
+        let path = &source[at + path.len()..];
+        let Some(list) = path.strip_prefix('{') else {
+            taken.extend(name(path));
+            continue;
+        };
+        let mut depth = 1;
+        let mut start = 0;
+        for (at, c) in list.char_indices() {
+            depth += i32::from(c == '{') - i32::from(c == '}');
+            if depth == 0 || depth == 1 && c == ',' {
+                taken.extend(name(&list[start..at]).filter(|name| !name.is_empty()));
+                start = at + 1;
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    taken
+}
+
+/// It may know what rules are, and nothing of how anybody else decides.
+#[test]
+fn the_judge_shares_nothing_with_what_it_judges() {
+    assert_eq!(
+        taken("useab::{c::{d,e},f::G};ab::h::i", "ab::"),
+        ["c", "f", "h"]
+    );
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/src/judge");
+    let mut uses = 0;
+    for file in std::fs::read_dir(directory).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_dir() {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).unwrap();
+        let source: String = source.split_whitespace().collect();
+        for (from, allowed) in [
+            ("nwfilter_common::", &["MacAddr"][..]),
+            ("nwfilter_ctl::", &["model", "resolve"]),
+            ("crate::", &[]),
+        ] {
+            for name in taken(&source, from) {
+                assert!(allowed.contains(&name), "{}: {from}{name}", path.display());
+                uses += 1;
+            }
+        }
+    }
+    assert!(uses > 10, "{uses}");
+}
