@@ -16,6 +16,7 @@ use std::{
     path::Path,
     process::Command,
     thread,
+    time::Instant,
 };
 
 use nix::sys::signal::Signal;
@@ -316,7 +317,9 @@ fn a_service_manager_is_served() {
     let listener = UnixListener::bind(site.socket()).unwrap();
     let watchdog = site.state().join("watchdog");
     let alive = UnixDatagram::bind(&watchdog).unwrap();
-    alive.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A start may take a while.
+    let patience = PATIENCE * 6;
+    alive.set_read_timeout(Some(patience)).unwrap();
     let hand_over = |command: &mut Command| {
         let (journal, fd) = (site.log(), listener.as_raw_fd());
         let own = fs::metadata(journal).unwrap();
@@ -350,20 +353,26 @@ fn a_service_manager_is_served() {
     let daemon = site.spawn(&lan.host, hand_over).unwrap();
     let mut message = [0; 4096];
     let mut hear = |wanted: &str| {
+        let start = Instant::now();
         loop {
             let length = alive.recv(&mut message).unwrap();
             if message[..length].starts_with(wanted.as_bytes()) {
                 break;
             }
+            assert!(start.elapsed() < patience, "never heard {wanted}");
         }
     };
     hear("READY=1");
     hear("WATCHDOG=1");
     hear("WATCHDOG=1");
     assert!(is_filtered(&lan, &vm).unwrap());
-    // A manager that does not read is nothing to wait for.
+    // A manager that does not read is nothing to wait for. What the daemon has said meanwhile may have
+    // filled its socket already.
     let also = UnixDatagram::unbound().unwrap();
     also.set_nonblocking(true).unwrap();
+    while also.send_to(b"FULL=1", &watchdog).is_err() {
+        hear("WATCHDOG=1");
+    }
     while also.send_to(b"FULL=1", &watchdog).is_ok() {}
     for _ in 0..20 {
         let status = site.run(&lan.host, &["status"]).unwrap();
