@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     frame::{Pseudo, STP_GROUP},
-    generate::Sent,
     judge::{Cause, Judge, Verdict},
 };
 
@@ -184,10 +183,14 @@ impl Reason {
             Self::FailClosed => *libvirt && judge.cause == Cause::Missing,
             Self::Reassembly => {
                 tracked
-                    && fragment(&sent.bytes).is_some_and(|(id, _)| {
-                        // Passed, so whole; or dropped, and the last piece is not there.
-                        let ends = |other: &Sent| fragment(&other.bytes) == Some((id, false));
-                        *libvirt || !difference.row.frames.iter().any(ends)
+                    && Fragment::of(&sent.bytes).is_some_and(|piece| {
+                        let frames = difference.row.frames.iter();
+                        let others = frames.filter(|other| other.direction == sent.direction);
+                        let pieces = others
+                            .filter_map(|other| Fragment::of(&other.bytes))
+                            .filter(|other| other.id == piece.id);
+                        // Passed, so whole; or dropped, and something is not there.
+                        *libvirt || !Fragment::are_whole(pieces.collect())
                     })
             }
             Self::Authentication => without_authentication(&sent.bytes).is_some_and(&predicted),
@@ -221,7 +224,10 @@ impl Reason {
                     && difference.rules.iter().any(limited)
                     && difference.answers.iter().any(dropped)
             }
-            Self::Checksum => tracked && of_row(&has_wrong_checksum),
+            Self::Checksum => {
+                let concerns = |other: &[u8]| concerns(&sent.bytes, other);
+                tracked && of_row(&|other| has_wrong_checksum(other) && concerns(other))
+            }
             Self::TcpWindow => tracked && of_row(&|frame| is_far(frame)),
             Self::Sctp => tracked && protocol(&sent.bytes) == Some(132),
             Self::UdpLite => tracked && protocol(&sent.bytes) == Some(136),
@@ -266,19 +272,53 @@ fn is_arp(frame: &[u8]) -> bool {
     matches!(frame.get(12..14), Some([0x08, 0x06] | [0x80, 0x35]))
 }
 
-/// Identification of a fragment, and whether more follow.
-fn fragment(frame: &[u8]) -> Option<(u32, bool)> {
-    let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
-    match frame.get(12..14)? {
-        [0x08, 0x00] => {
-            let bits = word(20)?;
-            (bits & 0x3fff != 0).then_some((word(18)?.into(), bits & 0x2000 != 0))
+/// What a fragment says of its place.
+struct Fragment {
+    id: u32,
+    /// Bytes before it, and its own.
+    offset: usize,
+    length: usize,
+    more: bool,
+}
+
+impl Fragment {
+    fn of(frame: &[u8]) -> Option<Self> {
+        let word = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
+        match frame.get(12..14)? {
+            [0x08, 0x00] => {
+                let bits = word(20)?;
+                let header = usize::from(frame[14] & 15) * 4;
+                (bits & 0x3fff != 0).then_some(Self {
+                    id: word(18)?.into(),
+                    offset: usize::from(bits & 0x1fff) * 8,
+                    length: usize::from(word(16)?).saturating_sub(header),
+                    more: bits & 0x2000 != 0,
+                })
+            }
+            [0x86, 0xdd] if frame.get(20) == Some(&44) => Some(Self {
+                id: u32::from(word(58)?) << 16 | u32::from(word(60)?),
+                offset: usize::from(word(56)? & !7),
+                length: usize::from(word(18)?).saturating_sub(8),
+                more: word(56)? & 1 != 0,
+            }),
+            _ => None,
         }
-        [0x86, 0xdd] if frame.get(20) == Some(&44) => {
-            let id = u32::from(word(58)?) << 16 | u32::from(word(60)?);
-            Some((id, word(56)? & 1 != 0))
+    }
+
+    /// Whether pieces make a datagram, without a gap from the first byte to the last.
+    fn are_whole(mut pieces: Vec<Self>) -> bool {
+        pieces.sort_by_key(|piece| piece.offset);
+        let mut end = 0;
+        for piece in pieces {
+            if piece.offset > end {
+                return false;
+            }
+            end = end.max(piece.offset + piece.length);
+            if !piece.more {
+                return true;
+            }
         }
-        _ => None,
+        false
     }
 }
 
@@ -297,6 +337,17 @@ fn payload(frame: &[u8]) -> Option<&[u8]> {
         [0x86, 0xdd] => frame.get(54..),
         _ => None,
     }
+}
+
+/// Whether a frame may belong to the connection of another one, or be an error about it.
+fn concerns(frame: &[u8], other: &[u8]) -> bool {
+    let ends = match other.get(12..14) {
+        Some([0x08, 0x00]) => [other.get(26..30), other.get(30..34)],
+        _ => [other.get(22..38), other.get(38..54)],
+    };
+    let contains = |end: &[u8]| frame.windows(end.len()).any(|bytes| bytes == end);
+    let of_kind = protocol(frame) == protocol(other) || matches!(protocol(frame), Some(1 | 58));
+    of_kind && ends.into_iter().all(|end| end.is_some_and(contains))
 }
 
 /// TCP or UDP with a checksum that is wrong.
@@ -319,4 +370,32 @@ fn is_far(frame: &[u8]) -> bool {
     let sequence = payload(frame).and_then(|segment| segment.get(4..8));
     protocol(frame) == Some(6)
         && sequence.is_some_and(|s| u32::from_be_bytes([s[0], s[1], s[2], s[3]]) > 1 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(offset: usize, length: usize, more: bool) -> Fragment {
+        Fragment {
+            id: 1,
+            offset,
+            length,
+            more,
+        }
+    }
+
+    #[test]
+    fn pieces_with_a_gap_are_not_whole() {
+        assert!(Fragment::are_whole(vec![
+            piece(16, 8, false),
+            piece(0, 16, true)
+        ]));
+        assert!(!Fragment::are_whole(vec![
+            piece(0, 16, true),
+            piece(24, 8, false)
+        ]));
+        assert!(!Fragment::are_whole(vec![piece(0, 16, true)]));
+        assert!(!Fragment::are_whole(vec![piece(16, 8, false)]));
+    }
 }

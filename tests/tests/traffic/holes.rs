@@ -439,7 +439,7 @@ fn whatever_a_vm_sends_is_its_own() {
         arrived
     };
     let mut own = 0;
-    for _ in 0..if long() { 5000 } else { 100 } {
+    for _ in 0..if long() { 1000 } else { 100 } {
         let arrived = arrivals(&mut |frame| {
             // Mostly from the VM, as whoever cheats would have it.
             if !dice.once_in(4) && frame.len() >= 12 {
