@@ -29,7 +29,8 @@ pub(crate) mod word {
     /// Offset of the transport header in bytes.
     pub(crate) const TRANSPORT: usize = 56;
     /// 0 in a whole packet and 1 in a first fragment; else the fragment's offset in bytes, plus 1
-    /// if more fragments follow. Valid in all IP frames.
+    /// if more fragments follow. Valid in all IP frames that are no nonsense; who reads it looks at
+    /// `PARSED`, too.
     pub(crate) const FRAGMENT: usize = 57;
     /// Identification; valid in fragments, as are the next two.
     pub(crate) const FRAGMENT_ID: usize = 58;

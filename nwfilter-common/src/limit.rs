@@ -225,7 +225,7 @@ pub(crate) fn look<T: Tables + ?Sized>(
     let mut counted = flow == flow::FRAGMENT;
     let mut joins = false;
     if flow == flow::KNOWN {
-        work.member.connection = work.key;
+        work.member.connection.overwrite(work.key.words());
         counted = tables.is_member(&work.member);
         // A connection that is not stored yet may have the key of one that is gone.
         joins = !counted || work.begins();
@@ -254,7 +254,8 @@ pub(crate) fn join<T: Tables + ?Sized, I: Pages + ?Sized>(
     work: &mut Work,
 ) {
     let looked = recall(&work.fields[word::LOOKED]) as usize;
-    if looked == 0 {
+    // Without a connection of its own, what the working memory has is another frame's.
+    if looked == 0 || recall(&work.fields[word::FLOW]) != flow::KNOWN {
         return;
     }
     let now = tables.now();
@@ -270,7 +271,7 @@ pub(crate) fn join<T: Tables + ?Sized, I: Pages + ?Sized>(
         stored.set(entry);
     }
     let created = entry.created;
-    work.member.connection = work.key;
+    work.member.connection.overwrite(work.key.words());
     let mut next = 0;
     image.repeat(MAX_LOOKED as u32, || {
         if next >= looked {
@@ -303,7 +304,7 @@ pub(crate) fn leave<T: Tables + ?Sized, I: Pages + ?Sized>(
     work: &mut Work,
     limits: u32,
 ) {
-    work.member.connection = work.key;
+    work.member.connection.overwrite(work.key.words());
     work.member.epoch = hook.record.limits;
     // The frame may join under this address afterwards.
     let source = work.member.source;

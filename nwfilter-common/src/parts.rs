@@ -79,7 +79,7 @@ impl<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized> Whole<'_, P, I, 
 impl<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized> Parts for Whole<'_, P, I, T> {
     #[inline(always)]
     fn read(&self, work: &mut Work) -> bool {
-        read(self.packet, work)
+        read_usual(self.packet, work) || read(self.packet, work)
     }
 
     #[inline(always)]

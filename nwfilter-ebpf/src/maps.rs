@@ -213,3 +213,18 @@ pub(crate) unsafe fn add(target: *mut u64, value: u64) {
         asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) target, in(reg) value, options(nostack));
     }
 }
+
+/// As [`add`]; all that was written before is seen before it, on every CPU.
+///
+/// # Safety
+///
+/// As for [`add`].
+#[inline(always)]
+pub(crate) unsafe fn add_in_order(target: *mut u64, value: u64) {
+    // SAFETY: the caller vouches for the pointer; the instruction touches nothing else. What it fetches
+    // is not asked for: the order is.
+    unsafe {
+        asm!("{1} = atomic_fetch_add((u64 *)({0} + 0), {1})", in(reg) target,
+            inout(reg) value => _, options(nostack));
+    }
+}

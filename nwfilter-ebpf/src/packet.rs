@@ -37,7 +37,7 @@ impl SkBuff {
     ///
     /// # Safety
     ///
-    /// `context` is that of [`SkBuff::new`].
+    /// `context` is that of [`SkBuff::new`], unless nothing is asked of the frame.
     #[inline(always)]
     pub(crate) const unsafe fn again(context: *mut __sk_buff) -> Self {
         Self(context)

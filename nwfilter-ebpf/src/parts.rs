@@ -141,7 +141,10 @@ impl Parts for Calls<'_> {
 ///
 /// # Safety
 ///
-/// `context` is that of the program; the pointers are valid or null, and nothing else uses `work`.
+/// `context` is that of the program, or null if `body` does not look at the frame; `record` is valid or
+/// null. `work` is made from the reference that the caller has, who does not use it meanwhile: a function
+/// that works on this memory must be handed it, and must not leave it unused, or the compiler takes it
+/// that nothing there changes.
 #[inline(always)]
 unsafe fn part<R>(
     context: *mut __sk_buff,
@@ -175,7 +178,7 @@ unsafe fn part<R>(
 /// verifier would miss it.
 const NO_FRAME: *mut __sk_buff = core::ptr::null_mut();
 /// For parts that do not ask for the place.
-const NOWHERE: u32 = 0;
+const NO_PLACE: u32 = 0;
 
 /// [`Parts::read`]; 0 for `false`.
 #[unsafe(no_mangle)]
@@ -212,7 +215,7 @@ extern "C" fn nwfilter_ethernet(work: *mut Work, record: *const PortRecord, node
         whole.walk(TableLayer::Ethernet, NodeRef(node), work).0
     };
     // SAFETY: as in `nwfilter_adopt`.
-    unsafe { part(NO_FRAME, work, record, NOWHERE, walk) }.unwrap_or(node)
+    unsafe { part(NO_FRAME, work, record, NO_PLACE, walk) }.unwrap_or(node)
 }
 
 /// [`Parts::walk`] in the inet layer.
@@ -259,7 +262,7 @@ extern "C" fn nwfilter_options(
 ) -> u32 {
     // SAFETY: as in `nwfilter_adopt`.
     unsafe {
-        part(context, work, record, NOWHERE, |whole, work| {
+        part(context, work, record, NO_PLACE, |whole, work| {
             whole.options(work);
         })
     };

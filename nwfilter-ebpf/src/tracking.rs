@@ -14,7 +14,7 @@ use nwfilter_common::{
     TrackingCounter, nanoseconds,
 };
 
-use crate::maps::add;
+use crate::maps::{add, add_in_order};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -101,14 +101,17 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn changes(&self, place: u32) -> u64 {
-        CHANGES.get(place).map_or(0, |changes| *changes)
+        // SAFETY: arrays live as long as the program; other CPUs write this.
+        CHANGES
+            .get_ptr_mut(place)
+            .map_or(0, |changes| unsafe { changes.read_volatile() })
     }
 
     #[inline(always)]
     fn changed(&self, place: u32) {
         if let Some(changes) = CHANGES.get_ptr_mut(place) {
             // SAFETY: arrays live as long as the program.
-            unsafe { add(changes, 1) };
+            unsafe { add_in_order(changes, 1) };
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Entry {
     pub expires: u64,
     /// When it began.
     pub created: u64,
-    /// When it was written last, in ticks of the kernel's clock (`jiffies`), which is quicker to read
+    /// When `expires` was written last, in ticks of the kernel's clock (`jiffies`), which is quicker to read
     /// than one in nanoseconds. Frames that change nothing but `expires` do so once in a while.
     pub renewed: u64,
     /// The TCP state in the lowest eight bits, [`Entry::REPLIED`], [`Entry::SECOND`],
@@ -66,8 +66,8 @@ impl Entry {
         self.expires > now && self.created >= since
     }
 
-    /// Whether it was written so lately that frames that only move its end leave it alone. No timeout is
-    /// as short, so that an answered connection is alive then, if it is not from before
+    /// Whether its end was moved so lately that frames that do only that leave it alone. No timeout is as
+    /// short, so that an answered connection is alive then, if it is not from before
     /// [`PortRecord::since`] and TCP has not closed it.
     #[inline(always)]
     pub(super) const fn is_fresh(&self, tick: u64) -> bool {

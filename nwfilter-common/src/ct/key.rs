@@ -18,7 +18,7 @@ pub struct Key {
 }
 
 /// A [`Key`] in words.
-pub(super) type KeyWords = [u64; 5];
+pub(crate) type KeyWords = [u64; 5];
 
 /// The key of an IPv4 connection as the kernel stores it: a lookup costs by the length.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -116,14 +116,14 @@ impl Key {
 
     /// The key as the words that it is in memory.
     #[inline(always)]
-    pub(super) const fn words(&self) -> KeyWords {
+    pub(crate) const fn words(&self) -> KeyWords {
         let [[a, b], [c, d]] = self.addresses;
         [a, b, c, d, self.rest()]
     }
 
     /// Becomes the key of these words, for the reason given in [`Key4::from`].
     #[inline(always)]
-    pub(super) fn overwrite(&mut self, words: KeyWords) {
+    pub(crate) fn overwrite(&mut self, words: KeyWords) {
         // SAFETY: plain integers of the same size and alignment, as is asserted below.
         unsafe { core::ptr::from_mut(self).cast::<KeyWords>().write(words) }
     }
@@ -194,6 +194,7 @@ mod user {
 const _: () = {
     assert!(size_of::<Key>() == 40);
     assert!(size_of::<Key4>() == 16);
+    assert!(cfg!(target_endian = "little"));
     assert!(
         size_of::<Key>() == size_of::<KeyWords>() && align_of::<Key>() == align_of::<KeyWords>()
     );

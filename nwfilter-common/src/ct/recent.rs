@@ -66,7 +66,7 @@ pub(super) const fn place([a, b, c, d, rest]: KeyWords) -> u32 {
         ^ d.wrapping_mul(0x6a09_e667_f3bc_c909)
         ^ rest.wrapping_mul(0xbb67_ae85_84ca_a73b)
         ^ (a ^ c.rotate_left(32)).wrapping_mul(0x3c6e_f372_fe94_f82b);
-    (sum >> 40) as u32 % RECENT as u32
+    (sum >> (u64::BITS - RECENT.ilog2())) as u32
 }
 
 #[cfg(feature = "user")]

@@ -359,8 +359,9 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
         };
         if change.refreshes {
             entry.expires = now + tables.timeout(forget(fields, timeout as u64) as usize);
+            // Only together: see `Entry::is_fresh`.
+            entry.renewed = tick;
         }
-        entry.renewed = tick;
         pending.entry = entry;
         pending.action = if change.reopens {
             action::REPLACE
@@ -503,7 +504,12 @@ pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
     work: &mut Work,
     effect: Effect,
 ) {
-    let Effect { begin, advance, .. } = effect;
+    let Hook { port, record, .. } = *hook;
+    let Effect {
+        begin,
+        advance,
+        limits,
+    } = effect;
     let todo = recall(&work.pending.action);
     let happens = match todo {
         action::NOTHING => false,
@@ -514,26 +520,6 @@ pub(crate) fn commit<T: Tables + ?Sized, I: Pages + ?Sized>(
     if !happens {
         return;
     }
-    change_connection(tables, image, hook, work, effect, todo);
-    tables.changed(recent::place(work.key.words()));
-}
-
-/// Does what [`commit`] has decided to do.
-#[inline(always)]
-fn change_connection<T: Tables + ?Sized, I: Pages + ?Sized>(
-    tables: &T,
-    image: &I,
-    hook: &Hook<'_>,
-    work: &mut Work,
-    effect: Effect,
-    todo: u64,
-) {
-    let Hook { port, record, .. } = *hook;
-    let Effect {
-        begin,
-        advance,
-        limits,
-    } = effect;
     if limits > 0 && todo != action::BEGIN {
         let stored = tables.connection(&work.key);
         let ends = todo == action::REPLACE
@@ -551,6 +537,8 @@ fn change_connection<T: Tables + ?Sized, I: Pages + ?Sized>(
             // wins, and the next frame corrects what was lost.
             stored.set(pending.entry);
         }
+        // Of all others nothing is remembered.
+        tables.changed(recent::place(key.words()));
         return;
     }
     if todo == action::REPLACE && !begin && advance {

@@ -13,8 +13,8 @@ use std::{boxed::Box, vec::Vec};
 use super::{MemoryTables, TrackedClasses, tracked_classes};
 use crate::{
     Class, CtState, FrameDirection, Hook, LeafVerdict, NODES, NodeRef, PAGE_WORDS, Page,
-    PortRecord, TableLayer, Verdict, WORD_FLAGS, WORD_TRACKED, Work, decide, flag, head, kind,
-    root_word,
+    PortRecord, TableLayer, Verdict, WORD_FLAGS, WORD_LIMITS, WORD_TRACKED, Work, decide, flag,
+    head, kind, root_word,
 };
 use crate::{Field, FrameDirection::In, FrameDirection::Out};
 
@@ -85,6 +85,20 @@ impl Rig {
             value,
             NodeRef::leaf(LeafVerdict::Accept, 0).0,
             NodeRef::leaf(LeafVerdict::Drop, 0).0,
+        ]);
+        self.set_root(direction, TableLayer::Inet, class, NodeRef(at as u32));
+    }
+
+    /// Makes the inet layer drop frames of a class from sources with more connections than that.
+    fn limit(&mut self, direction: FrameDirection, class: Class, most: u32) {
+        let at = self.next_node;
+        self.next_node += 4;
+        self.image[0][WORD_LIMITS] = 1;
+        self.image[0][at..at + 4].copy_from_slice(&[
+            head(kind::LIMIT, Field::CtState.index(), 0),
+            most,
+            NodeRef::leaf(LeafVerdict::Drop, 0).0,
+            NodeRef::leaf(LeafVerdict::Accept, 0).0,
         ]);
         self.set_root(direction, TableLayer::Inet, class, NodeRef(at as u32));
     }

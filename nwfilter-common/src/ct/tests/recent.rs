@@ -2,12 +2,13 @@
 
 use super::{
     In, Out, Rig, SECOND,
-    frames::{ACK, FIN, PEER, SYN, VM, tcp, udp},
+    frames::{ACK, FIN, PEER, PEER6, RST, SYN, VM, VM6, tcp, udp},
 };
 use crate::{
+    Class,
     CtState::{EstablishedOriginal, EstablishedReply, New},
-    Key, TcpState,
-    ct::recent::place,
+    Entry, Key, TcpState, TrackingCounter,
+    ct::{Tables as _, recent::place},
 };
 
 /// A connection over which data has gone both ways, so that it is remembered.
@@ -116,4 +117,77 @@ fn keys_are_the_same_whoever_makes_them() {
             }
         }
     }
+}
+
+#[test]
+fn what_does_not_move_the_end_makes_nothing_fresh() {
+    let mut rig = Rig::new();
+    // In the middle of a connection that nobody has answered: five minutes.
+    rig.expect(&[(Out, &tcp(VM, 40000, PEER, 80, ACK), New)]);
+    rig.tables.pass(300 * SECOND - SECOND / 10);
+    rig.expect(&[(In, &tcp(PEER, 80, VM, 40000, SYN | ACK), EstablishedReply)]);
+    rig.tables.pass(SECOND / 5);
+    rig.expect(&[(In, &tcp(PEER, 80, VM, 40000, ACK), New)]);
+}
+
+#[test]
+fn a_reset_of_a_remembered_connection_closes_it() {
+    let mut rig = remembered();
+    rig.expect(&[
+        (
+            Out,
+            &tcp(VM, 40000, PEER, 80, RST | ACK),
+            EstablishedOriginal,
+        ),
+        (In, &tcp(PEER, 80, VM, 40000, ACK), EstablishedReply),
+    ]);
+    assert_eq!(rig.tables.connections()[0].1.tcp(), TcpState::Close);
+}
+
+#[test]
+fn a_limit_looks_at_connections_that_are_remembered() {
+    for (vm, peer) in [(VM, PEER), (VM6, PEER6)] {
+        let mut rig = Rig::new();
+        let there = udp(vm, 1000, peer, 53);
+        rig.expect(&[
+            (Out, &there, New),
+            (In, &udp(peer, 53, vm, 1000), EstablishedReply),
+        ]);
+        for _ in 0..2 {
+            rig.expect(&[(Out, &there, EstablishedOriginal)]);
+        }
+        rig.expect(&[(Out, &udp(peer, 7, vm, 7), New)]);
+        // From now on one connection for each source.
+        let class = if vm == VM {
+            Class::Ip4Udp
+        } else {
+            Class::Ip6Udp
+        };
+        rig.limit(Out, class, 1);
+        assert!(rig.accepts(Out, &there), "{vm:?}");
+        let limited = |(_, entry): &(Key, Entry)| entry.state & Entry::LIMITED != 0;
+        let connections = rig.tables.connections();
+        let [(key, _)] = connections
+            .iter()
+            .filter(|c| limited(c))
+            .collect::<std::vec::Vec<_>>()[..]
+        else {
+            panic!("{connections:?}");
+        };
+        assert!(key.ports.contains(&1000), "{key:?}");
+        let counted = rig.tables.counter(rig.port, TrackingCounter::Limited);
+        assert_eq!(counted, 1, "{vm:?}");
+        assert!(!rig.accepts(Out, &udp(vm, 1001, peer, 53)), "{vm:?}");
+    }
+}
+
+#[test]
+fn a_frame_without_a_connection_joins_no_limit_of_another_port() {
+    let mut rig = Rig::new();
+    rig.expect(&[(Out, &tcp(VM, 40000, PEER, 80, SYN), New)]);
+    rig.port += 1;
+    rig.limit(Out, Class::Ip4Short, 1);
+    let whole = tcp(VM, 40000, PEER, 80, SYN);
+    rig.decide(Out, &whole[..40]);
+    assert_eq!(rig.tables.connections()[0].1.state & Entry::LIMITED, 0);
 }
