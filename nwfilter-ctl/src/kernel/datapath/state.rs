@@ -45,7 +45,8 @@ impl Datapath {
         Ok(in_force && now.as_ref() == self.ports.get(port))
     }
 
-    /// The counters of a port: first [`FAULT_COUNTERS`] for faults, then one for each entry.
+    /// The counters of a port: first [`nwfilter_common::FAULT_COUNTERS`] for faults, then
+    /// one for each entry.
     ///
     /// # Errors
     ///
