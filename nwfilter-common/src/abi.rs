@@ -7,7 +7,7 @@ use crate::{
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Names of maps and programs in the object, which are also their names below the pin directory.
 pub mod names {
@@ -35,9 +35,9 @@ pub mod names {
     pub const CONNECTIONS4: &str = "CONNECTIONS4";
     /// [`crate::Entry`] by [`crate::Key`]: as above, IPv6.
     pub const CONNECTIONS6: &str = "CONNECTIONS6";
-    /// Per-CPU [`crate::Recent`] by place.
+    /// Per-CPU [`crate::Recent`] by `2 * place + direction`.
     pub const REMEMBERED: &str = "REMEMBERED";
-    /// How often connections of a place in [`REMEMBERED`] have changed.
+    /// How often connections of a place have changed.
     pub const CHANGES: &str = "CHANGES";
     /// [`crate::Fragment`] by slot.
     pub const FRAGMENTS: &str = "FRAGMENTS";

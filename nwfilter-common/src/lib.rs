@@ -34,7 +34,7 @@ pub use class::{CLASSES, Class, ClassInfo, Knowledge, ethertype, ip_protocol};
 #[cfg(any(test, feature = "user"))]
 pub use ct::MemoryTables;
 pub use ct::{
-    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Key4, RECENT, Recent, TIMEOUTS,
+    Added, DEFAULT_QUOTA, DEFAULT_TIMEOUTS, Entry, Key, Key4, PLACES, RECENT, Recent, TIMEOUTS,
     TRACKING_COUNTERS, Tables, TcpState, Timeout, Timeouts, TrackedClasses, Tracking,
     TrackingCounter, nanoseconds, sweep_verdict, track_usual, tracked_classes,
 };

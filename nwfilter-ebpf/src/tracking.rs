@@ -10,8 +10,8 @@ use aya_ebpf::{
 };
 use nwfilter_common::{
     Added, Count, Entry, Fragment, Key, Key4, Limits, MAX_CONNECTIONS, MAX_FRAGMENTS, MAX_PORTS,
-    MAX_SETS, Member, RECENT, Recent, SetKey, SetName, Sets, Source, Tables, Timeouts, Tracking,
-    TrackingCounter, nanoseconds,
+    MAX_SETS, Member, PLACES, RECENT, Recent, SetKey, SetName, Sets, Source, Tables, Timeouts,
+    Tracking, TrackingCounter, nanoseconds,
 };
 
 use crate::maps::{add, add_in_order};
@@ -27,7 +27,7 @@ pub(crate) static FRAGMENTS: HashMap<u32, Fragment, MAX_FRAGMENTS, ON_DEMAND> = 
 #[btf_map]
 static REMEMBERED: PerCpuArray<Recent, RECENT> = PerCpuArray::new();
 #[btf_map]
-static CHANGES: Array<u64, RECENT> = Array::new();
+static CHANGES: Array<u64, PLACES> = Array::new();
 #[btf_map]
 static TIMEOUTS: Array<Timeouts, 1> = Array::new();
 #[btf_map]
@@ -92,8 +92,8 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn recent(&self, place: u32) -> Option<Self::Recent> {
-        let recent = REMEMBERED.get_ptr_mut(place)?;
+    fn recent(&self, index: u32) -> Option<Self::Recent> {
+        let recent = REMEMBERED.get_ptr_mut(index)?;
         // SAFETY: a cell has the layout of what is in it. The element is this CPU's own, and programs do
         // not nest.
         Some(unsafe { &*recent.cast::<Cell<Recent>>() })

@@ -159,9 +159,9 @@ impl Tables for MemoryTables {
         }
     }
 
-    fn recent(&self, place: u32) -> Option<Self::Recent> {
+    fn recent(&self, index: u32) -> Option<Self::Recent> {
         let mut recent = self.recent.borrow_mut();
-        Some(Rc::clone(recent.entry(place).or_default()))
+        Some(Rc::clone(recent.entry(index).or_default()))
     }
 
     fn changes(&self, place: u32) -> u64 {

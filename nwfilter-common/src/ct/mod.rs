@@ -33,7 +33,7 @@ pub(crate) use icmp::is_icmp_query;
 pub use key::{Key, Key4};
 #[cfg(any(test, feature = "user"))]
 pub use memory::MemoryTables;
-pub use recent::{RECENT, Recent};
+pub use recent::{PLACES, RECENT, Recent};
 pub use tcp::TcpState;
 pub use timeout::{DEFAULT_TIMEOUTS, TIMEOUTS, Timeout, Timeouts, nanoseconds};
 pub use track::track_usual;
@@ -74,10 +74,10 @@ pub trait Tables: Limits + Sets {
     /// Replaces a connection; `false` if there is none with this key.
     fn replace_connection(&self, key: &Key, entry: &Entry) -> bool;
 
-    /// What this CPU remembers at a place less than [`RECENT`].
-    fn recent(&self, place: u32) -> Option<Self::Recent>;
+    /// What this CPU remembers at an index less than [`RECENT`].
+    fn recent(&self, index: u32) -> Option<Self::Recent>;
 
-    /// How often connections of a place have changed, on any CPU.
+    /// How often connections of a place less than [`PLACES`] have changed, on any CPU.
     fn changes(&self, place: u32) -> u64;
 
     /// Counts a change. After it, whatever was read before counts as changed.

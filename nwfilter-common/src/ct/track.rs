@@ -4,9 +4,9 @@ use super::{
     Added, Recent, Tables,
     entry::{Entry, TrackingCounter},
     icmp::{message, role},
-    key::{Ends, Key, KeyWords},
+    key::{Ends, Key},
     quote::quoted,
-    recent,
+    recent::{self, Sight},
     tcp::{self, TcpState, step},
     timeout::Timeout,
 };
@@ -98,16 +98,62 @@ pub(crate) struct Place {
 #[inline(always)]
 pub fn track_usual<T: Tables + ?Sized>(tables: &T, hook: &Hook<'_>, work: &mut Work) -> bool {
     let class = recall(&work.fields[word::INET_CLASS]) as usize;
-    let port = hook.port as u16;
     if class == Class::Ip4Tcp as usize || class == Class::Ip4Udp as usize {
-        let (key, side) = usual_key::<false>(&work.fields, port);
-        track_known(tables, hook, key.words(), side, work)
+        track_known::<T, false>(tables, hook, work)
     } else if class == Class::Ip6Tcp as usize || class == Class::Ip6Udp as usize {
-        let (key, side) = usual_key::<true>(&work.fields, port);
-        track_known(tables, hook, key.words(), side, work)
+        track_known::<T, true>(tables, hook, work)
     } else {
         false
     }
+}
+
+/// [`track_usual`] for a frame of TCP or UDP.
+#[inline(always)]
+fn track_known<T: Tables + ?Sized, const V6: bool>(
+    tables: &T,
+    hook: &Hook<'_>,
+    work: &mut Work,
+) -> bool {
+    const FLAGS: u64 = (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK) as u64;
+    let fields = &mut work.fields;
+    let tcp = fields[Field::IpProtocol.index()] == u64::from(ip_protocol::TCP);
+    if tcp && fields[Field::TcpFlags.index()] & FLAGS != u64::from(tcp::ACK) {
+        return false;
+    }
+    let sight = Sight::<V6>::of(fields, hook.port as u16);
+    let Some(recent) = tables.recent(sight.index(hook.direction)) else {
+        return false;
+    };
+    // Before the connection is read: what changes afterwards has changed since.
+    let (changes, tick) = (tables.changes(sight.place()), tables.tick());
+    let since = hook.record.since;
+    let state = match recent.get().state(&sight, changes, tick, since) {
+        Some(state) => state,
+        None => {
+            let (key, side) = usual_key::<V6>(fields, hook.port as u16);
+            work.key.overwrite(key.words());
+            let Some(stored) = tables.connection(&work.key) else {
+                return false;
+            };
+            let stored = stored.get();
+            let open = !tcp || stored.state & 0xff == TcpState::Established as u32;
+            let usual = open && stored.is_replied() && stored.created >= since;
+            if !usual || !stored.is_fresh(tick) {
+                return false;
+            }
+            let state = if side == stored.original() {
+                CtState::EstablishedOriginal
+            } else {
+                CtState::EstablishedReply
+            };
+            recent.set(Recent::new(&sight, &stored, state, changes));
+            state as u64
+        }
+    };
+    fields[Field::CtState.index()] = state;
+    fields[word::TRACKED] = 1;
+    fields[word::FLOW] = flow::REMEMBERED;
+    true
 }
 
 /// The key of a frame with ports, IPv6 or not, and which of its ends the frame comes from.
@@ -143,53 +189,6 @@ pub(crate) fn write_key(hook: &Hook<'_>, work: &mut Work) {
     };
     work.key.overwrite(key.words());
     work.pending.action = action::NOTHING;
-}
-
-/// [`track_usual`] for a frame of TCP or UDP with this key, from this side.
-#[inline(always)]
-fn track_known<T: Tables + ?Sized>(
-    tables: &T,
-    hook: &Hook<'_>,
-    key: KeyWords,
-    side: usize,
-    work: &mut Work,
-) -> bool {
-    let fields = &mut work.fields;
-    let tcp = fields[Field::IpProtocol.index()] == u64::from(ip_protocol::TCP);
-    let place = recent::place(key);
-    let Some(recent) = tables.recent(place) else {
-        return false;
-    };
-    // Before the connection is read: what changes afterwards has changed since.
-    let (changes, tick) = (tables.changes(place), tables.tick());
-    let usual = |entry: &Entry| {
-        entry.is_replied() && (!tcp || is_open(entry, fields)) && entry.created >= hook.record.since
-    };
-    let known = match recent.get().entry(key, changes, tick) {
-        Some(known) if usual(&known) => known,
-        Some(_) => return false,
-        None => {
-            work.key.overwrite(key);
-            let Some(stored) = tables.connection(&work.key) else {
-                return false;
-            };
-            let stored = stored.get();
-            if !stored.is_fresh(tick) || !usual(&stored) {
-                return false;
-            }
-            recent.set(Recent::new(key, &stored, changes));
-            stored
-        }
-    };
-    let state = if side == known.original() {
-        CtState::EstablishedOriginal
-    } else {
-        CtState::EstablishedReply
-    };
-    fields[Field::CtState.index()] = state as u64;
-    fields[word::TRACKED] = 1;
-    fields[word::FLOW] = flow::REMEMBERED;
-    true
 }
 
 /// Writes [`Field::CtState`], and what [`commit`] is to do.
@@ -376,14 +375,6 @@ fn classify<P: Packet + ?Sized, I: Pages + ?Sized, T: Tables + ?Sized>(
     } else {
         CtState::New
     }
-}
-
-/// Whether a TCP connection is open and the segment leaves it so.
-#[inline(always)]
-fn is_open(stored: &Entry, fields: &Fields) -> bool {
-    const ALL: u64 = (tcp::SYN | tcp::FIN | tcp::RST | tcp::ACK) as u64;
-    stored.state & 0xff == TcpState::Established as u32
-        && fields[Field::TcpFlags.index()] & ALL == u64::from(tcp::ACK)
 }
 
 /// What a frame makes of a connection.

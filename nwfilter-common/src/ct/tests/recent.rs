@@ -8,7 +8,12 @@ use crate::{
     Class,
     CtState::{EstablishedOriginal, EstablishedReply, New},
     Entry, Key, TcpState, TrackingCounter,
-    ct::{Tables as _, recent::place},
+    ct::{
+        Tables as _,
+        key::Ends,
+        recent::{PLACES, RECENT, Sight, place},
+    },
+    field::{FIELD_WORDS, Field},
 };
 
 /// A connection over which data has gone both ways, so that it is remembered.
@@ -90,7 +95,6 @@ fn connections_that_share_a_place_are_told_apart() {
 
 #[test]
 fn keys_are_the_same_whoever_makes_them() {
-    use crate::ct::key::Ends;
     let addresses = [0, 1, 0x0a00_0001, 0x0a00_0002, u32::MAX];
     let ports = [0, 1, 53, u16::MAX];
     for source in addresses {
@@ -117,6 +121,71 @@ fn keys_are_the_same_whoever_makes_them() {
             }
         }
     }
+}
+
+#[test]
+fn a_connection_has_one_place_from_wherever_it_is_seen() {
+    let halves = [0, 1, 0x0a00_0001, u32::MAX.into(), u64::MAX];
+    let ports = [0, 1, 53, u16::MAX];
+    for (source, destination) in halves.iter().flat_map(|a| halves.map(|b| (*a, b))) {
+        for (from, to) in ports.iter().flat_map(|a| ports.map(|b| (*a, b))) {
+            let mut fields = [0; FIELD_WORDS];
+            for (field, value) in [
+                (Field::Ip4Src, source & u64::from(u32::MAX)),
+                (Field::Ip4Dst, destination & u64::from(u32::MAX)),
+                (Field::Ip6SrcHigh, source),
+                (Field::Ip6SrcLow, destination),
+                (Field::Ip6DstHigh, destination),
+                (Field::Ip6DstLow, destination),
+                (Field::SrcPort, from.into()),
+                (Field::DstPort, to.into()),
+                (Field::IpProtocol, 17),
+            ] {
+                fields[field.index()] = value;
+            }
+            let mut key = Key {
+                ports: [0; 2],
+                port: 4095,
+                protocol: 17,
+                family: 4,
+                ..Key::default()
+            };
+            let mut expect = |family, addresses| {
+                key.family = family;
+                key.set_ends(&Ends {
+                    addresses,
+                    ports: [from, to],
+                });
+                place(key.words())
+            };
+            let four = Sight::<false>::of(&fields, 4095);
+            let addresses = [source, destination].map(|half| [0, half & u64::from(u32::MAX)]);
+            assert_eq!(four.place(), expect(4, addresses));
+            let six = Sight::<true>::of(&fields, 4095);
+            let addresses = [[source, destination], [destination; 2]];
+            assert_eq!(six.place(), expect(6, addresses));
+            assert!((four.place() as usize) < PLACES && (six.index(Out) as usize) < RECENT);
+            assert_ne!(four.index(In), four.index(Out));
+        }
+    }
+}
+
+#[test]
+fn connections_are_spread_over_all_places() {
+    // A VM that asks many peers from many ports.
+    let mut taken = std::collections::HashSet::new();
+    for n in 0..PLACES as u64 {
+        let key = Key {
+            addresses: [[0, 0x0a00_0001], [0, 0x0a01_0000 + n % 64]],
+            ports: [40000 + (n / 64) as u16, 443],
+            port: 1,
+            protocol: 6,
+            family: 4,
+        };
+        taken.insert(place(key.words()));
+    }
+    // Random places would take 63 of 100.
+    assert!(taken.len() > PLACES / 2, "{}", taken.len());
 }
 
 #[test]
