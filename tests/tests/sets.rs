@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::Ipv4Addr,
+    os::unix::fs::OpenOptionsExt as _,
     sync::atomic::{AtomicU8, Ordering},
     thread,
 };
@@ -315,7 +316,7 @@ fn a_batch_is_seen_as_a_whole() {
 }
 
 #[test]
-fn a_large_import_holds_up_nobody() {
+fn large_changes_hold_up_nobody() {
     if !need::met(&NEEDS) {
         return;
     }
@@ -326,19 +327,62 @@ fn a_large_import_holds_up_nobody() {
         command.env("NWFILTER_GATE", &gate);
     });
     let _daemon = daemon.unwrap();
-    let address = [10, 1, 0, 1];
-    thread::scope(|scope| {
-        let saved = "create blocked hash:ip family inet\nadd blocked 10.1.0.1\n";
-        let import = scope.spawn(|| host.import(saved));
-        // Opened when somebody reads: the import is at work.
-        let opened = fs::File::options().write(true).open(&gate).unwrap();
-        assert_eq!(host.set(&["create", "other", "10.9.0.1"]).0, 0);
-        assert_eq!(host.set(&["list"]).1, "Name   Elements\nother  1\n");
-        assert!(host.passes(address, 80));
-        drop(opened);
-        assert_eq!(import.join().unwrap().0, 0);
+    // Possible only while a change is at work, which goes on when this is closed.
+    let open = || {
+        let mut options = fs::File::options();
+        options.write(true).custom_flags(libc::O_NONBLOCK);
+        options.open(&gate).ok()
+    };
+    let during = |change: &(dyn Fn() -> (i32, String) + Sync), meanwhile: &dyn Fn()| {
+        thread::scope(|scope| {
+            let change = scope.spawn(change);
+            let mut at_work = false;
+            // It may have to begin anew, and then comes to the gate once more.
+            while !change.is_finished() {
+                let opened = open();
+                if opened.is_some() && !at_work {
+                    meanwhile();
+                    at_work = true;
+                }
+                thread::yield_now();
+            }
+            let (status, message) = change.join().unwrap();
+            assert_eq!(status, 0, "{message}");
+            assert!(at_work);
+        });
+    };
+    let [a, b, c] = [1, 2, 3].map(|host| [10, 1, 0, host]);
+    let passing = || [a, b, c].map(|address| host.passes(address, 80));
+
+    during(&|| host.set(&["create", "blocked", "10.1.0.1"]), &|| {
+        assert_eq!(host.set(&["list"]).1, "Name  Elements\n");
+        assert_eq!(passing(), [true, true, true]);
     });
-    assert!(!host.passes(address, 80));
+    assert_eq!(passing(), [false, true, true]);
+    // What is done meanwhile is not undone: the change is worked out again.
+    during(
+        &|| host.set(&["add", "blocked", "10.1.0.2", "10.1.1.0/24"]),
+        &|| {
+            assert_eq!(host.set(&["add", "blocked", "10.1.0.3"]).0, 0);
+            assert_eq!(passing(), [false, true, false]);
+        },
+    );
+    assert_eq!(passing(), [false, false, false]);
+    during(
+        &|| host.set(&["del", "blocked", "10.1.0.1", "10.1.1.0/24"]),
+        &|| {
+            assert_eq!(host.set(&["del", "blocked", "10.1.0.2"]).0, 0);
+            assert_eq!(passing(), [false, true, false]);
+        },
+    );
+    assert_eq!(host.set(&["show", "blocked"]).1, "10.1.0.3\n");
+    assert_eq!(passing(), [true, true, false]);
+    let saved = "create blocked hash:ip family inet\nadd blocked 10.1.0.1\n";
+    during(&|| host.import(saved), &|| {
+        assert_eq!(host.set(&["list"]).1, "Name     Elements\nblocked  1\n");
+        assert_eq!(passing(), [true, true, false]);
+    });
+    assert_eq!(passing(), [false, true, true]);
 }
 
 #[test]

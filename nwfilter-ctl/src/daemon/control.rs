@@ -1,7 +1,7 @@
 //! What should be enforced, and what is: the state of the control plane and how it changes. No
 //! sockets and no waiting here.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use nwfilter_common::MacAddr;
 use tracing::{debug, error, info, warn};
@@ -104,7 +104,7 @@ pub(super) struct Control {
     pub(super) files: BindingFiles,
     pub(super) bindings: BTreeMap<String, Bound>,
     pub(super) leases: LeaseFiles,
-    pub(super) sets: BTreeMap<String, AddressSet>,
+    pub(super) sets: BTreeMap<String, Arc<AddressSet>>,
     /// Sets whose files cannot be used, and why.
     pub(super) broken_sets: BTreeMap<String, String>,
     pub(super) set_files: SetFiles,

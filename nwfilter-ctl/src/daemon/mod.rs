@@ -23,12 +23,17 @@ mod monitor;
 mod notify;
 mod server;
 mod set_calls;
+mod set_change;
 mod set_files;
 mod view;
 
 use std::fs;
 
 use serde_json::json;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::spawn_blocking,
+};
 use tracing::{error, info};
 
 use self::{
@@ -39,7 +44,7 @@ use self::{
     monitor::Monitors,
     notify::{notify, notify_ready},
     server::{Answer, Request, Work},
-    set_calls::NewSet,
+    set_change::{Outcome, SetChange},
 };
 pub use self::{
     config::{Config, ConfigError},
@@ -76,7 +81,7 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
     let _lock = StateLock::take(&config.state_dir)?;
     let (mut events, requests) = Events::new()?;
     let mut control = Control::start(config)?;
-    let own_socket = server::listen(&control.config.socket, requests)?;
+    let own_socket = server::listen(&control.config.socket, requests.clone())?;
     let mut monitors = Monitors::default();
     events.add_learning(control.datapath.learning()?)?;
     give_back_memory();
@@ -105,15 +110,25 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
             Event::Links(changes) => control.links_changed(&changes),
             Event::Request(Request { work, answer }) => {
                 let result = match work {
-                    Work::Import(sets) => Answer::Once(control.import(sets)),
+                    Work::Sets(sets) => control.finish_set_change(sets),
                     Work::Call(Call::Monitor { ports }) => {
-                        monitor(ports, &mut control, &mut events, &mut monitors)
+                        let result = monitor(ports, &mut control, &mut events, &mut monitors);
+                        let _ = answer.send(result);
+                        continue;
                     }
-                    Work::Call(call) => Answer::Once(control.answer(call)),
+                    Work::Call(call) => control.answer(call),
+                };
+                let result = match result {
+                    Ok(Outcome::Begun(change)) => {
+                        tokio::spawn(fill(change, answer, requests.clone()));
+                        continue;
+                    }
+                    Ok(Outcome::Done(value)) => Ok(value),
+                    Err(error) => Err(error),
                 };
                 fault::point();
                 // The caller may be gone, and what was done stays done.
-                let _ = answer.send(result);
+                let _ = answer.send(Answer::Once(result));
             }
             Event::Drops(drops) => {
                 for dropped in &drops {
@@ -128,6 +143,15 @@ async fn serve(config: Config) -> Result<(), DaemonError> {
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+/// Works out a change of sets beside the loop, and hands it back.
+async fn fill(change: SetChange, answer: oneshot::Sender<Answer>, requests: mpsc::Sender<Request>) {
+    // If either fails the daemon is about to end, and the caller is told by the end of the connection.
+    if let Ok(filled) = spawn_blocking(|| change.fill()).await {
+        let work = Work::Sets(filled);
+        let _ = requests.send(Request { work, answer }).await;
     }
 }
 
@@ -156,16 +180,10 @@ fn monitor(
 }
 
 impl Control {
-    /// Does the rest of an import.
-    fn import(&mut self, sets: Vec<NewSet>) -> Result<serde_json::Value, ApiError> {
-        fault::begin("set-import");
-        Ok(json!(self.import_sets(sets)?))
-    }
-
     /// Does what a caller asks for.
-    fn answer(&mut self, call: Call) -> Result<serde_json::Value, ApiError> {
+    fn answer(&mut self, call: Call) -> Result<Outcome, ApiError> {
         fault::begin(call.name());
-        Ok(match call {
+        Ok(Outcome::Done(match call {
             Call::Define { xml } => json!(self.define(&xml)?),
             Call::Undefine { filter } => json!(self.undefine(&filter)?),
             Call::List => json!(self.list()),
@@ -175,11 +193,17 @@ impl Control {
             Call::BindingList => json!(self.binding_list()),
             Call::BindingDumpxml { port } => self.binding_dumpxml(&port)?,
             Call::Show { port, raw } => json!(self.show(&port, raw)?),
-            Call::SetCreate { name, elements } => json!(self.create_set(&name, &elements)?),
-            Call::SetImport { sets } => json!(self.import_sets(set_calls::fill(&sets)?)?),
             Call::SetDestroy { name } => json!(self.destroy_set(&name)?),
-            Call::SetAdd { name, elements } => json!(self.add_to_set(&name, &elements)?),
-            Call::SetDel { name, elements } => json!(self.remove_from_set(&name, &elements)?),
+            Call::SetAdd { name, elements } if elements.len() == 1 => {
+                json!(self.add_to_set(&name, &elements[0])?)
+            }
+            Call::SetDel { name, elements } if elements.len() == 1 => {
+                json!(self.remove_from_set(&name, &elements[0])?)
+            }
+            Call::SetCreate { .. }
+            | Call::SetImport { .. }
+            | Call::SetAdd { .. }
+            | Call::SetDel { .. } => return Ok(Outcome::Begun(self.begin_set_change(call)?)),
             Call::SetList => json!(self.list_sets()),
             Call::SetShow { name } => json!(self.show_set(&name)?),
             Call::Connections { port } => json!(self.connections(&port)?),
@@ -189,7 +213,7 @@ impl Control {
                 let message = "`monitor` is no call with one answer";
                 return Err(ApiError::new(ErrorKind::Protocol, message));
             }
-        })
+        }))
     }
 }
 

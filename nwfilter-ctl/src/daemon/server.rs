@@ -14,7 +14,6 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
-    task::spawn_blocking,
     time::timeout,
 };
 use tracing::{debug, warn};
@@ -22,7 +21,7 @@ use tracing::{debug, warn};
 use super::{
     DaemonError,
     api::{self, ApiError, Call, ErrorKind, MAX_LINE},
-    set_calls::{self, NewSet},
+    set_change::FilledSets,
 };
 
 /// Callers at the same time, of those who may write and again of those who may not; others are
@@ -49,8 +48,8 @@ pub(super) struct Request {
 pub(super) enum Work {
     /// A call.
     Call(Call),
-    /// [`Call::SetImport`], of which only what the loop has to do is left.
-    Import(Vec<NewSet>),
+    /// The rest of a change of sets.
+    Sets(FilledSets),
 }
 
 /// An answer.
@@ -203,16 +202,7 @@ async fn stream_to(
 }
 
 async fn ask(call: Call, requests: &mpsc::Sender<Request>) -> io::Result<Answer> {
-    let work = match call {
-        Call::SetImport { sets } => {
-            let filled = spawn_blocking(move || set_calls::fill(&sets));
-            match filled.await.map_err(io::Error::other)? {
-                Ok(sets) => Work::Import(sets),
-                Err(error) => return Ok(Answer::Once(Err(error))),
-            }
-        }
-        call => Work::Call(call),
-    };
+    let work = Work::Call(call);
     let (answer, answered) = oneshot::channel();
     let gone = || io::Error::other("the daemon is stopping");
     requests

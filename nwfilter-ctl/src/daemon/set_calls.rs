@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
+    sync::Arc,
 };
 
 use nwfilter_common::{MAX_SETS, SetName};
@@ -14,6 +14,7 @@ use super::{
     api::{ApiError, ErrorKind, SetInfo},
     control::Control,
     error::chain,
+    set_change::NewSet,
 };
 use crate::{
     address_set::{self, AddressSet, Element, SetError, set_name},
@@ -21,48 +22,11 @@ use crate::{
     kernel::{Filled, KernelError},
 };
 
-/// A set that is in the kernel, and still without effect.
-pub(super) struct NewSet {
-    name: String,
-    set: AddressSet,
-    filled: (SetName, Filled),
-}
-
-impl NewSet {
-    fn new(name: String, set: AddressSet) -> Result<Self, ApiError> {
-        let key = set_name(&name).map_err(|error| invalid(&error))?;
-        let filled = Filled::new(set.keys()).map_err(|error| kernel(&error))?;
-        Ok(Self {
-            name,
-            set,
-            filled: (key, filled),
-        })
-    }
-}
-
-impl fmt::Debug for NewSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} elements)", self.name, self.set.len())
-    }
-}
-
-/// Fills sets, which takes a second for 100,000 elements: not for the loop.
-pub(super) fn fill(sets: &BTreeMap<String, Vec<String>>) -> Result<Vec<NewSet>, ApiError> {
-    let read: Result<Vec<_>, ApiError> = sets
-        .iter()
-        .map(|(name, elements)| Ok((name.clone(), new_set(name, elements)?)))
-        .collect();
-    let filled = read?.into_iter().map(|(name, set)| NewSet::new(name, set));
-    let filled = filled.collect();
-    fault::gate();
-    filled
-}
-
-fn invalid(error: &SetError) -> ApiError {
+pub(super) fn invalid(error: &SetError) -> ApiError {
     ApiError::new(ErrorKind::Invalid, error.to_string())
 }
 
-fn kernel(error: &KernelError) -> ApiError {
+pub(super) fn kernel(error: &KernelError) -> ApiError {
     ApiError::new(ErrorKind::Kernel, chain(error))
 }
 
@@ -79,12 +43,12 @@ impl Control {
         for (name, set) in loaded {
             match set {
                 Ok(set) => {
-                    if self.sets.get(&name) != Some(&set)
+                    if self.sets.get(&name).map(Arc::as_ref) != Some(&set)
                         && let Ok(key) = set_name(&name)
                     {
                         changed.push((key, Filled::new(set.keys())?));
                     }
-                    sets.insert(name, set);
+                    sets.insert(name, Arc::new(set));
                 }
                 Err(error) => {
                     warn!("set {name} cannot be used and stays as it is: {error}");
@@ -104,24 +68,20 @@ impl Control {
         names.filter_map(|name| set_name(name).ok()).collect()
     }
 
-    pub(super) fn create_set(
-        &mut self,
-        name: &str,
-        elements: &[String],
-    ) -> Result<SetInfo, ApiError> {
+    /// Whether a set of this name can be made.
+    pub(super) fn check_new_set(&self, name: &str) -> Result<(), ApiError> {
         let exists = |message| Err(ApiError::new(ErrorKind::Exists, message));
         if self.sets.contains_key(name) {
             return exists(format!("there is a set `{name}` already"));
         }
-        if let Some(error) = self.broken_sets.get(name) {
-            return exists(unusable(name, error));
+        match self.broken_sets.get(name) {
+            Some(error) => exists(unusable(name, error)),
+            None => Ok(()),
         }
-        let set = new_set(name, elements)?;
-        self.replace_set(name, set)
     }
 
     /// Saves sets and puts them into force, all or none.
-    pub(super) fn import_sets(&mut self, sets: Vec<NewSet>) -> Result<Vec<SetInfo>, ApiError> {
+    pub(super) fn replace_sets(&mut self, sets: Vec<NewSet>) -> Result<Vec<SetInfo>, ApiError> {
         let mut names = self.set_names();
         names.extend(sets.iter().map(|set| set.filled.0));
         if names.len() > MAX_SETS {
@@ -167,43 +127,26 @@ impl Control {
         Ok(Value::Null)
     }
 
-    pub(super) fn add_to_set(
-        &mut self,
-        name: &str,
-        elements: &[String],
-    ) -> Result<SetInfo, ApiError> {
-        let mut set = self.find_set(name)?.clone();
-        let texts = elements.iter().map(String::as_str);
-        set.add(texts).map_err(|error| invalid(&error))?;
-        match elements {
-            [one] => {
-                let (element, exception) =
-                    address_set::entry(one).map_err(|error| invalid(&error))?;
-                self.change_set(name, set, &element, Some(exception))
-            }
-            _ => self.replace_set(name, set),
-        }
+    /// Adds one element to a set.
+    pub(super) fn add_to_set(&mut self, name: &str, element: &str) -> Result<SetInfo, ApiError> {
+        let mut set = AddressSet::clone(&*self.find_set(name)?);
+        set.add([element]).map_err(|error| invalid(&error))?;
+        let (element, exception) = address_set::entry(element).map_err(|error| invalid(&error))?;
+        self.change_set(name, set, &element, Some(exception))
     }
 
+    /// Removes one element from a set.
     pub(super) fn remove_from_set(
         &mut self,
         name: &str,
-        elements: &[String],
+        element: &str,
     ) -> Result<SetInfo, ApiError> {
-        let mut set = self.find_set(name)?.clone();
-        let parsed: Result<Vec<Element>, SetError> =
-            elements.iter().map(|element| element.parse()).collect();
-        let parsed = parsed.map_err(|error| invalid(&error))?;
-        for element in &parsed {
-            if !set.remove(element) {
-                let message = format!("`{element}` is not in the set `{name}`");
-                return Err(ApiError::new(ErrorKind::NotFound, message));
-            }
+        let mut set = AddressSet::clone(&*self.find_set(name)?);
+        let element: Element = element.parse().map_err(|error| invalid(&error))?;
+        if !set.remove(&element) {
+            return Err(not_in_set(name, &element));
         }
-        match parsed[..] {
-            [one] => self.change_set(name, set, &one, None),
-            _ => self.replace_set(name, set),
-        }
+        self.change_set(name, set, &element, None)
     }
 
     pub(super) fn list_sets(&self) -> Vec<SetInfo> {
@@ -226,22 +169,17 @@ impl Control {
         Ok(self.find_set(name)?.lines().collect())
     }
 
-    fn find_set(&self, name: &str) -> Result<&AddressSet, ApiError> {
+    pub(super) fn find_set(&self, name: &str) -> Result<Arc<AddressSet>, ApiError> {
         if let Some(error) = self.broken_sets.get(name) {
             return Err(ApiError::new(ErrorKind::Invalid, unusable(name, error)));
         }
         let message = || format!("there is no set `{name}`");
-        let set = self.sets.get(name);
+        let set = self.sets.get(name).cloned();
         set.ok_or_else(|| ApiError::new(ErrorKind::NotFound, message()))
     }
 
-    /// Saves a set and puts it into force as a whole.
-    fn replace_set(&mut self, name: &str, set: AddressSet) -> Result<SetInfo, ApiError> {
-        let set = NewSet::new(name.to_owned(), set)?;
-        Ok(self.import_sets(vec![set])?.remove(0))
-    }
-
-    /// As [`Control::replace_set`] where only one element is another, which costs the same however large
+    /// Saves a set and puts it into force, where only one element is another than before: that costs the
+    /// same however large
     /// the set is in the kernel.
     fn change_set(
         &mut self,
@@ -274,7 +212,7 @@ impl Control {
 
     fn keep_set(&mut self, name: &str, set: AddressSet) -> SetInfo {
         let info = info(name, &set);
-        self.sets.insert(name.to_owned(), set);
+        self.sets.insert(name.to_owned(), Arc::new(set));
         self.broken_sets.remove(name);
         info
     }
@@ -286,12 +224,9 @@ fn unusable(name: &str, error: &str) -> String {
     )
 }
 
-fn new_set(name: &str, elements: &[String]) -> Result<AddressSet, ApiError> {
-    set_name(name).map_err(|error| invalid(&error))?;
-    let mut set = AddressSet::default();
-    let texts = elements.iter().map(String::as_str);
-    set.add(texts).map_err(|error| invalid(&error))?;
-    Ok(set)
+pub(super) fn not_in_set(name: &str, element: &Element) -> ApiError {
+    let message = format!("`{element}` is not in the set `{name}`");
+    ApiError::new(ErrorKind::NotFound, message)
 }
 
 fn info(name: &str, set: &AddressSet) -> SetInfo {
