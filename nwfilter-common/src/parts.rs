@@ -172,7 +172,7 @@ pub fn read<P: Packet + ?Sized>(packet: &P, work: &mut Work) -> bool {
     keep(parse(packet, &mut work.fields), work)
 }
 
-/// Reads the headers of the usual frame: IPv4 without options, whole, with TCP or UDP; `false` if it is
+/// Reads the headers of the usual frame: IP without options, whole, with TCP or UDP; `false` if it is
 /// another one. Does the same as [`read`] for these, and is short enough to be in the program that
 /// decides.
 #[inline(always)]

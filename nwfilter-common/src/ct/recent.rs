@@ -2,10 +2,13 @@
 //! changes nothing. Decides nothing by itself: what is remembered holds only as long as nobody has
 //! changed the connection, and not for long.
 
+use core::cell::Cell;
+
 use super::{Entry, entry::FRESH, key::KeyWords};
 use crate::{
     field::{CtState, Field, Fields},
     image::FrameDirection,
+    work::recall,
 };
 
 /// Places of connections; a power of two.
@@ -15,54 +18,66 @@ pub const PLACES: usize = 4096;
 pub const RECENT: usize = 2 * PLACES;
 
 /// A frame of TCP or UDP by its ends, in the order in which the frame has them: what all frames of a
-/// connection have in common that go the same way.
+/// connection have in common that go the same way. Reads the fields whenever it is asked, because there
+/// are more than a program can keep at hand.
 #[derive(Clone, Copy)]
 pub(super) struct Sight<const V6: bool> {
-    /// As in [`Recent`].
-    words: KeyWords,
-    place: u32,
+    /// Port number.
+    port: u16,
 }
 
 impl<const V6: bool> Sight<V6> {
-    /// Of a frame that has ports. `port` is the port number.
-    #[inline(always)]
-    pub(super) fn of(fields: &Fields, port: u16) -> Self {
-        let field = |field: Field| fields[field.index()];
-        let ports = [field(Field::SrcPort), field(Field::DstPort)];
-        let protocol = field(Field::IpProtocol);
-        let family = if V6 { 6 } else { 4 };
-        let rest = u64::from(port) << 32 | protocol << 48 | family << 56;
-        let (words, high, low) = if V6 {
-            let source = [Field::Ip6SrcHigh, Field::Ip6SrcLow].map(field);
-            let destination = [Field::Ip6DstHigh, Field::Ip6DstLow].map(field);
-            let [[a, b], [c, d]] = [source, destination];
-            ([a, b, c, d, 0], a.wrapping_add(c), b.wrapping_add(d))
-        } else {
-            let [source, destination] = [Field::Ip4Src, Field::Ip4Dst].map(field);
-            (
-                [source << 32 | destination, 0, 0, 0, 0],
-                0,
-                source + destination,
-            )
-        };
-        let [a, b, c, d, _] = words;
-        Self {
-            words: [a, b, c, d, rest | ports[0] | ports[1] << 16],
-            place: mix(high, low, rest | (ports[0] + ports[1])),
-        }
+    /// A frame that has ports. `port` is the port number.
+    pub(super) const fn new(port: u16) -> Self {
+        Self { port }
     }
 
     /// Place of the connection, less than [`PLACES`].
     #[inline(always)]
-    pub(super) const fn place(&self) -> u32 {
-        self.place
+    pub(super) fn place(self, fields: &Fields) -> u32 {
+        let field = |field: Field| recall(&fields[field.index()]);
+        let sum = |a, b| field(a).wrapping_add(field(b));
+        let rest = self.rest(fields) | sum(Field::SrcPort, Field::DstPort);
+        if V6 {
+            let high = sum(Field::Ip6SrcHigh, Field::Ip6DstHigh);
+            mix(high, sum(Field::Ip6SrcLow, Field::Ip6DstLow), rest)
+        } else {
+            mix(0, sum(Field::Ip4Src, Field::Ip4Dst), rest)
+        }
     }
 
-    /// Where it is remembered for frames of a direction: less than [`RECENT`].
+    /// As in [`Recent`].
     #[inline(always)]
-    pub(super) const fn index(&self, direction: FrameDirection) -> u32 {
-        self.place << 1 | direction as u32
+    fn words(self, fields: &Fields) -> KeyWords {
+        let field = |field: Field| recall(&fields[field.index()]);
+        let rest = self.rest(fields) | field(Field::SrcPort) | field(Field::DstPort) << 16;
+        if V6 {
+            [
+                field(Field::Ip6SrcHigh),
+                field(Field::Ip6SrcLow),
+                field(Field::Ip6DstHigh),
+                field(Field::Ip6DstLow),
+                rest,
+            ]
+        } else {
+            let ends = field(Field::Ip4Src) << 32 | field(Field::Ip4Dst);
+            [ends, 0, 0, 0, rest]
+        }
     }
+
+    /// What a key has beside addresses and ports, as in [`KeyWords`].
+    #[inline(always)]
+    fn rest(self, fields: &Fields) -> u64 {
+        let protocol = recall(&fields[Field::IpProtocol.index()]);
+        let family = if V6 { 6 } else { 4 };
+        u64::from(self.port) << 32 | protocol << 48 | family << 56
+    }
+}
+
+/// Where a connection is remembered for frames of a direction: less than [`RECENT`].
+#[inline(always)]
+pub(super) const fn index(place: u32, direction: FrameDirection) -> u32 {
+    place << 1 | direction as u32
 }
 
 /// A connection that a CPU remembers, as frames of one direction see it; or none, if the words are of no
@@ -85,16 +100,17 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// What to remember of a connection; `changes` were counted before it was read.
+    /// What to remember of a frame's connection; `changes` were counted before it was read.
     #[inline(always)]
     pub(super) fn new<const V6: bool>(
-        sight: &Sight<V6>,
+        sight: Sight<V6>,
+        fields: &Fields,
         entry: &Entry,
         state: CtState,
         changes: u64,
     ) -> Self {
         Self {
-            words: sight.words,
+            words: sight.words(fields),
             created: entry.created,
             renewed: entry.renewed,
             state: state as u32,
@@ -102,27 +118,30 @@ impl Recent {
         }
     }
 
-    /// State of the connection, the discriminant of a [`CtState`], if it is the one that is looked for and
-    /// if it still holds. `since` is [`crate::PortRecord::since`].
+    /// State of the frame's connection, the discriminant of a [`CtState`], if it is this one and still
+    /// holds. `since` is [`crate::PortRecord::since`].
     #[inline(always)]
     pub(super) fn state<const V6: bool>(
-        &self,
-        sight: &Sight<V6>,
-        changes: u64,
-        tick: u64,
-        since: u64,
+        this: &Cell<Self>,
+        sight: Sight<V6>,
+        fields: &Fields,
+        [changes, tick, since]: [u64; 3],
     ) -> Option<u64> {
+        // SAFETY: a cell's content is valid, and nothing writes to it as long as this reference lives. One
+        // word after the other is read from there: a copy would take more of the program's stack than
+        // it has.
+        let this = unsafe { &*this.as_ptr() };
         // Word by word: of arrays the compiler would make a call that compares bytes.
-        let [a, b, c, d, rest] = sight.words;
-        let mut other = (a ^ self.words[0]) | (rest ^ self.words[4]);
+        let [a, b, c, d, rest] = sight.words(fields);
+        let mut other = (a ^ this.words[0]) | (rest ^ this.words[4]);
         if V6 {
-            other |= (b ^ self.words[1]) | (c ^ self.words[2]) | (d ^ self.words[3]);
+            other |= (b ^ this.words[1]) | (c ^ this.words[2]) | (d ^ this.words[3]);
         }
         let holds = other == 0
-            && self.changes == changes as u32
-            && tick.wrapping_sub(self.renewed) <= FRESH
-            && self.created >= since;
-        holds.then_some(self.state.into())
+            && this.changes == changes as u32
+            && tick.wrapping_sub(this.renewed) <= FRESH
+            && this.created >= since;
+        holds.then_some(this.state.into())
     }
 }
 

@@ -120,14 +120,15 @@ fn track_known<T: Tables + ?Sized, const V6: bool>(
     if tcp && fields[Field::TcpFlags.index()] & FLAGS != u64::from(tcp::ACK) {
         return false;
     }
-    let sight = Sight::<V6>::of(fields, hook.port as u16);
-    let Some(recent) = tables.recent(sight.index(hook.direction)) else {
+    let sight = Sight::<V6>::new(hook.port as u16);
+    let place = sight.place(fields);
+    let Some(recent) = tables.recent(recent::index(place, hook.direction)) else {
         return false;
     };
     // Before the connection is read: what changes afterwards has changed since.
-    let (changes, tick) = (tables.changes(sight.place()), tables.tick());
+    let (changes, tick) = (tables.changes(place), tables.tick());
     let since = hook.record.since;
-    let state = match recent.get().state(&sight, changes, tick, since) {
+    let state = match Recent::state(&recent, sight, fields, [changes, tick, since]) {
         Some(state) => state,
         None => {
             let (key, side) = usual_key::<V6>(fields, hook.port as u16);
@@ -146,7 +147,7 @@ fn track_known<T: Tables + ?Sized, const V6: bool>(
             } else {
                 CtState::EstablishedReply
             };
-            recent.set(Recent::new(&sight, &stored, state, changes));
+            recent.set(Recent::new(sight, fields, &stored, state, changes));
             state as u64
         }
     };

@@ -106,7 +106,7 @@ impl Ip4 {
 
 /// An IPv4 packet without options, whole, with TCP or UDP; `None` if it is another one.
 #[inline(always)]
-pub(super) fn usual<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
+pub(super) fn usual_ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
     let header = packet.read::<{ Ip4::MIN }>(ETHERNET_LEN)?;
     let ip = Ip4::read(&header);
     let whole = !ip.is_fragment() && usize::from(ip.total_len) >= Ip4::MIN;
@@ -162,39 +162,77 @@ pub(super) fn ipv4<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Heade
     transport(packet, fields, &IP4, ip.protocol, end, payload_len)
 }
 
+/// The fixed part of an IPv6 header (RFC 8200), as far as it is of interest.
+struct Ip6 {
+    version: u8,
+    traffic_class: u8,
+    payload_len: u16,
+    next: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+impl Ip6 {
+    const LEN: usize = 40;
+
+    #[inline(always)]
+    fn read<P: Packet + ?Sized>(packet: &P) -> Option<Self> {
+        let [first, second, _, _, l0, l1, next, _] = packet.read::<8>(ETHERNET_LEN)?;
+        Some(Self {
+            version: first >> 4,
+            traffic_class: first << 4 | second >> 4,
+            payload_len: u16::from_be_bytes([l0, l1]),
+            next,
+            source: packet.read::<16>(ETHERNET_LEN + 8)?,
+            destination: packet.read::<16>(ETHERNET_LEN + 24)?,
+        })
+    }
+
+    #[inline(always)]
+    fn write(&self, fields: &mut Fields) {
+        let [high, low] = halves(self.source);
+        fields[Field::Ip6SrcHigh.index()] = high;
+        fields[Field::Ip6SrcLow.index()] = low;
+        let [high, low] = halves(self.destination);
+        fields[Field::Ip6DstHigh.index()] = high;
+        fields[Field::Ip6DstLow.index()] = low;
+        fields[Field::TrafficClass.index()] = u64::from(self.traffic_class);
+    }
+}
+
+/// An IPv6 packet without extension headers, with TCP or UDP; `None` if it is another one.
+#[inline(always)]
+pub(super) fn usual_ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
+    let ip = Ip6::read(packet)?;
+    let usual = matches!(ip.next, ip_protocol::TCP | ip_protocol::UDP);
+    if ip.version != 6 || ip.payload_len == 0 || !usual {
+        return None;
+    }
+    ip.write(fields);
+    fields[word::FRAGMENT] = 0;
+    fields[Field::IpProtocol.index()] = u64::from(ip.next);
+    let at = ETHERNET_LEN + Ip6::LEN;
+    let payload_len = usize::from(ip.payload_len);
+    Some(transport(packet, fields, &IP6, ip.next, at, payload_len))
+}
+
 /// IPv6 (RFC 8200). Hop-by-hop, routing, destination options and fragment headers are followed;
 /// AH and ESP count as upper-layer protocols.
 #[inline(always)]
 pub(super) fn ipv6<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Headers {
-    const LEN: usize = 40;
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const DESTINATION: u8 = 60;
-    let Some([first, second, _, _, l0, l1, mut next, _]) = packet.read::<8>(ETHERNET_LEN) else {
+    let Some(ip) = Ip6::read(packet).filter(|ip| ip.version == 6) else {
         return Headers::new(Class::Ip6Bad);
     };
-    let (Some(source), Some(destination)) = (
-        packet.read::<16>(ETHERNET_LEN + 8),
-        packet.read::<16>(ETHERNET_LEN + 24),
-    ) else {
-        return Headers::new(Class::Ip6Bad);
-    };
-    if first >> 4 != 6 {
-        return Headers::new(Class::Ip6Bad);
-    }
-    let [high, low] = halves(source);
-    fields[Field::Ip6SrcHigh.index()] = high;
-    fields[Field::Ip6SrcLow.index()] = low;
-    let [high, low] = halves(destination);
-    fields[Field::Ip6DstHigh.index()] = high;
-    fields[Field::Ip6DstLow.index()] = low;
-    fields[Field::TrafficClass.index()] = u64::from(first << 4 | second >> 4);
-
+    ip.write(fields);
     fields[word::FRAGMENT] = 0;
-    let start = ETHERNET_LEN + LEN;
+    let mut next = ip.next;
+    let start = ETHERNET_LEN + Ip6::LEN;
     // A jumbogram or GSO packet over 64 KiB has no payload length.
-    let end = match u16::from_be_bytes([l0, l1]) {
+    let end = match ip.payload_len {
         0 if packet.len() > 0xffff => packet.len(),
         len => start + usize::from(len),
     };

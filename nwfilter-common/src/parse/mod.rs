@@ -39,16 +39,20 @@ impl Headers {
 const ETHERNET_LEN: usize = 14;
 const TAG_LEN: usize = 4;
 
-/// Parses the usual frame: IPv4 without options, whole, with TCP or UDP. `None` if it is another one;
+/// Parses the usual frame: IP without options, whole, with TCP or UDP. `None` if it is another one;
 /// what [`parse`] makes of these is the same.
 #[inline(always)]
 pub(crate) fn usual<P: Packet + ?Sized>(packet: &P, fields: &mut Fields) -> Option<Headers> {
     let (_, ether_type) = ethernet(packet, fields)?;
-    if ether_type != ethertype::IPV4 || packet.tag().is_some() {
+    if packet.tag().is_some() {
         return None;
     }
     fields[Field::EtherType.index()] = u64::from(ether_type);
-    ip::usual(packet, fields)
+    match ether_type {
+        ethertype::IPV4 => ip::usual_ipv4(packet, fields),
+        ethertype::IPV6 => ip::usual_ipv6(packet, fields),
+        _ => None,
+    }
 }
 
 /// The Ethernet header: destination and type.
@@ -264,10 +268,20 @@ mod tests {
     use super::*;
     use crate::{FIELD_WORDS, ip_protocol};
 
-    fn frame(protocol: u8) -> Vec<u8> {
-        let mut frame = Vec::from([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0]);
-        frame.extend([0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
+    const MACS: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+
+    fn ipv4(protocol: u8) -> Vec<u8> {
+        let mut frame = Vec::from(MACS);
+        frame.extend([8, 0, 0x45, 0, 0, 48, 0, 0, 0x40, 0, 64, protocol, 0, 0]);
         frame.extend([10, 0, 0, 1, 10, 0, 0, 2]);
+        frame.extend(0..28);
+        frame
+    }
+
+    fn ipv6(protocol: u8) -> Vec<u8> {
+        let mut frame = Vec::from(MACS);
+        frame.extend([0x86, 0xdd, 0x61, 0x23, 0, 0, 0, 28, protocol, 64]);
+        frame.extend(100..132);
         frame.extend(0..28);
         frame
     }
@@ -286,22 +300,24 @@ mod tests {
 
     #[test]
     fn usual_frames_are_parsed_like_others() {
-        for protocol in [ip_protocol::TCP, ip_protocol::UDP] {
-            let whole = frame(protocol);
+        let protocols = [ip_protocol::TCP, ip_protocol::UDP];
+        for whole in [ipv4, ipv6].iter().flat_map(|ip| protocols.map(ip)) {
             assert!(is_usual(&whole));
             let mut seen = [0; 2];
             for len in 0..=whole.len() {
                 seen[usize::from(is_usual(&whole[..len]))] += 1;
             }
-            for at in 0..54 {
+            for at in 0..whole.len() {
                 for value in 0..=u8::MAX {
                     let mut changed = whole.clone();
                     changed[at] = value;
                     seen[usize::from(is_usual(&changed))] += 1;
                 }
             }
-            assert!(seen[0] > 1000 && seen[1] > 1000, "{seen:?}");
+            assert!(seen[0] > 500 && seen[1] > 1000, "{seen:?}");
         }
-        assert!(!is_usual(&frame(ip_protocol::ICMP)));
+        for frame in [ipv4(ip_protocol::ICMP), ipv6(ip_protocol::ICMPV6), ipv6(0)] {
+            assert!(!is_usual(&frame));
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     ct::{
         Tables as _,
         key::Ends,
-        recent::{PLACES, RECENT, Sight, place},
+        recent::{PLACES, RECENT, Sight, index, place},
     },
     field::{FIELD_WORDS, Field},
 };
@@ -158,14 +158,14 @@ fn a_connection_has_one_place_from_wherever_it_is_seen() {
                 });
                 place(key.words())
             };
-            let four = Sight::<false>::of(&fields, 4095);
+            let four = Sight::<false>::new(4095).place(&fields);
             let addresses = [source, destination].map(|half| [0, half & u64::from(u32::MAX)]);
-            assert_eq!(four.place(), expect(4, addresses));
-            let six = Sight::<true>::of(&fields, 4095);
+            assert_eq!(four, expect(4, addresses));
+            let six = Sight::<true>::new(4095).place(&fields);
             let addresses = [[source, destination], [destination; 2]];
-            assert_eq!(six.place(), expect(6, addresses));
-            assert!((four.place() as usize) < PLACES && (six.index(Out) as usize) < RECENT);
-            assert_ne!(four.index(In), four.index(Out));
+            assert_eq!(six, expect(6, addresses));
+            assert!((four as usize) < PLACES && (index(six, Out) as usize) < RECENT);
+            assert_ne!(index(four, In), index(four, Out));
         }
     }
 }
