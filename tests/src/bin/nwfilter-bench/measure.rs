@@ -9,19 +9,38 @@ use nix::{
     unistd::Pid,
 };
 
-/// Medians of a number of things, measured in turns so that noise meets all of them alike.
+/// Measurements of a number of things, by round.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Samples(Vec<Vec<f64>>);
+
+impl Samples {
+    /// Median of one thing.
+    pub(crate) fn median(&self, thing: usize) -> f64 {
+        self.median_of(|round| round[thing])
+    }
+
+    /// Medians of all things.
+    pub(crate) fn medians(&self) -> Vec<f64> {
+        let things = self.0.first().map_or(0, Vec::len);
+        (0..things).map(|thing| self.median(thing)).collect()
+    }
+
+    /// Median of what a round's measurements come down to. A ratio is one of the same round, because
+    /// the clock of the processor may be another in the next.
+    pub(crate) fn median_of(&self, value: impl Fn(&[f64]) -> f64) -> f64 {
+        median(self.0.iter().map(|round| value(round)).collect())
+    }
+}
+
+/// Measures a number of things in turns, so that noise meets all of them alike.
 pub(crate) fn interleaved<E>(
     rounds: usize,
     things: usize,
     mut measure: impl FnMut(usize) -> Result<f64, E>,
-) -> Result<Vec<f64>, E> {
-    let mut samples = vec![Vec::with_capacity(rounds); things];
-    for _ in 0..rounds {
-        for (thing, samples) in samples.iter_mut().enumerate() {
-            samples.push(measure(thing)?);
-        }
-    }
-    Ok(samples.into_iter().map(median).collect())
+) -> Result<Samples, E> {
+    let mut round = || (0..things).map(&mut measure).collect();
+    let rounds: Result<_, E> = (0..rounds).map(|_| round()).collect();
+    Ok(Samples(rounds?))
 }
 
 /// The middle one; 0 of none.
@@ -54,11 +73,14 @@ mod tests {
     #[test]
     fn things_are_measured_in_turns() {
         let mut order = Vec::new();
-        let medians = interleaved(3, 2, |thing| {
+        let samples = interleaved(3, 2, |thing| {
             order.push(thing);
-            Ok::<_, ()>([1.0, 2.0, 5.0, 6.0, 3.0, 4.0][order.len() - 1])
+            Ok::<_, ()>([1.0, 2.0, 5.0, 6.0, 3.0, 9.0][order.len() - 1])
         });
-        assert_eq!(medians, Ok(vec![3.0, 4.0]));
+        let samples = samples.unwrap();
+        assert_eq!(samples.medians(), [3.0, 6.0]);
+        let ratio = samples.median_of(|round| round[1] / round[0]);
+        assert_eq!(vec![ratio], [2.0]);
         assert_eq!(order, [0, 1, 0, 1, 0, 1]);
     }
 }

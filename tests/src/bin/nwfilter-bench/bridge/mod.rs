@@ -133,14 +133,14 @@ fn row_times(sites: &[Site], row: &Row) -> Result<[f64; VARIANTS.len()]> {
         time.with_context(|| format!("{row}, filtered by {enforcer:?}"))
     };
     // On a thread of its own, because it stays on one CPU.
-    let medians = thread::scope(|scope| {
+    let samples = thread::scope(|scope| {
         let measure = || {
             pin()?;
             interleaved(ROUNDS, VARIANTS.len(), time)
         };
         scope.spawn(measure).join()
     });
-    let medians = medians.unwrap_or_else(|payload| panic::resume_unwind(payload))?;
-    let medians: Result<_, _> = medians.try_into();
+    let samples = samples.unwrap_or_else(|payload| panic::resume_unwind(payload))?;
+    let medians: Result<_, _> = samples.medians().try_into();
     medians.map_err(|_| anyhow!("other things were measured"))
 }

@@ -34,13 +34,14 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
     let mut budgets = String::new();
     for (name, direction) in [("from the VM", Out), ("to the VM", In)] {
         let frame = packets::tcp(direction);
-        let medians = site.medians(&[
+        let samples = site.samples(&[
             Thing::empty(&frame),
             Thing::new(Port(0), direction, &frame, true),
             Thing::new(Port(1), direction, &frame, true),
         ])?;
-        let [without, with] = [1, 2].map(|thing| medians[thing] - medians[0]);
-        let ratio = with / without;
+        let [without, with] =
+            [1, 2].map(|thing| samples.median_of(|round| round[thing] - round[0]));
+        let ratio = samples.median_of(|round| (round[2] - round[0]) / (round[1] - round[0]));
         writeln!(
             out,
             "| {name} | {without:.0} ns | {with:.0} ns | {ratio:.2} |"

@@ -56,7 +56,8 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
          bytes) and a server's filter (anti-spoofing and nine rules that use the state of connections, of which \
          TCP's are established; {} bytes), against a hand-written program that checks only MAC and IP address. \
          \"Net\" is without the empty program's time, \"/ hand\" is net by net, \"/ empty\" is everything \
-         by the empty program; medians of {ROUNDS}, interleaved.\n\n\
+         by the empty program; medians of {ROUNDS} rounds, in each of which everything is measured once. So \
+         are all that follow: a ratio is that of the same round.\n\n\
          | frame | | empty | by hand, net | clean-traffic, net | / hand | / empty | server, net | / hand | \
          / empty |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|\n",
         sizes[0], sizes[1]
@@ -75,29 +76,31 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
         if let Some(accepted) = by_hand {
             things.push(Thing::new(Program::ByHand, *direction, frame, *accepted));
         }
-        let medians = site.medians(&things)?;
-        let empty = medians[0];
-        let hand = medians.get(3).map(|time| time - empty);
+        let samples = site.samples(&things)?;
+        let net = |thing: usize| samples.median_of(|round| round[thing] - round[0]);
         let nothing = || String::from("-");
         write!(
             out,
-            "| {name} | {} | {empty:.0} ns | {} |",
+            "| {name} | {} | {:.0} ns | {} |",
             match direction {
                 In => "in",
                 Out => "out",
             },
-            hand.map_or_else(nothing, |hand| format!("{hand:.0} ns")),
+            samples.median(0),
+            by_hand.map_or_else(nothing, |_| format!("{:.0} ns", net(3))),
         )?;
-        for (time, accepted) in medians[1..].iter().zip(accepted) {
-            let net = time - empty;
-            let ratio = hand.map(|hand| net / hand);
+        for (thing, accepted) in (1..).zip(accepted) {
+            let ratio = by_hand.map(|_| {
+                samples.median_of(|round| (round[thing] - round[0]) / (round[3] - round[0]))
+            });
             first = first.or(ratio);
             write!(
                 out,
-                " {net:.0} ns{} | {} | {:.1} |",
+                " {:.0} ns{} | {} | {:.1} |",
+                net(thing),
                 if *accepted { "" } else { ", dropped" },
                 ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")),
-                time / empty
+                samples.median_of(|round| round[thing] / round[0])
             )?;
         }
         writeln!(out)?;

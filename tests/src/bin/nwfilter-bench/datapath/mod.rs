@@ -21,7 +21,7 @@ use nwfilter_tests::net::NetNs;
 use super::{
     baseline::Baseline,
     filters::{IP, MAC},
-    measure::{interleaved, pin},
+    measure::{Samples, interleaved, pin},
 };
 
 /// How long one measurement takes: so short that most have a CPU for themselves all the time.
@@ -135,7 +135,7 @@ impl Site {
     }
 
     /// Nanoseconds of a run of each, interleaved.
-    fn medians(&mut self, things: &[Thing<'_>]) -> Result<Vec<f64>> {
+    fn samples(&mut self, things: &[Thing<'_>]) -> Result<Samples> {
         let mut repeats = Vec::with_capacity(things.len());
         for thing in things {
             let once = self.time(thing, 100)?.as_nanos().max(1);
