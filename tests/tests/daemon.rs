@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
-    fs,
+    fs, mem,
     os::{
         fd::AsRawFd,
         unix::{
@@ -16,7 +16,7 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -256,7 +256,7 @@ fn a_second_daemon_is_refused() {
 
     // The same pins, but files of its own.
     let mut other = Site::new().unwrap();
-    let own = std::mem::replace(&mut other.pins, site.pins.clone());
+    let own = mem::replace(&mut other.pins, site.pins.clone());
     let second = other.run_daemon(&lan.host).unwrap();
     other.pins = own;
     assert_eq!(second.status.code(), Some(2));
@@ -400,13 +400,32 @@ fn a_service_manager_is_served() {
 }
 
 #[test]
+fn a_start_that_is_interrupted_again_and_again_goes_on() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let daemon = site.spawn(&lan.host, |command| mem::replace(command, Command::new("")));
+    let daemon = daemon.unwrap();
+    // In the end it has the time that it takes.
+    let mut time = Duration::from_millis(1);
+    while !daemon.log().contains("ready: ") {
+        assert!(time < 2 * PATIENCE, "{}", daemon.log());
+        daemon.paused(|| ()).unwrap();
+        thread::sleep(time);
+        time *= 2;
+    }
+    assert!(is_filtered(&lan, &vm).unwrap());
+}
+
+#[test]
 fn what_the_daemon_lacks_is_named() {
     if !need::met(&NEEDS) {
         return;
     }
     let (lan, _vm, mut site) = network();
     let state = site.state();
-    let pins = std::mem::replace(&mut site.pins, state.join("pins"));
+    let pins = mem::replace(&mut site.pins, state.join("pins"));
     let output = site.run_daemon(&lan.host).unwrap();
     site.pins = pins;
     assert_eq!(output.status.code(), Some(2));
