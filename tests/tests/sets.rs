@@ -7,6 +7,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::Ipv4Addr,
+    os::unix::fs::OpenOptionsExt as _,
     sync::atomic::{AtomicU8, Ordering},
     thread,
 };
@@ -331,7 +332,14 @@ fn a_large_import_holds_up_nobody() {
         let saved = "create blocked hash:ip family inet\nadd blocked 10.1.0.1\n";
         let import = scope.spawn(|| host.import(saved));
         // Opened when somebody reads: the import is at work.
-        let opened = fs::File::options().write(true).open(&gate).unwrap();
+        let mut options = fs::File::options();
+        options.write(true).custom_flags(libc::O_NONBLOCK);
+        let opened = loop {
+            match options.open(&gate) {
+                Err(_) if !import.is_finished() => thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
         assert_eq!(host.set(&["create", "other", "10.9.0.1"]).0, 0);
         assert_eq!(host.set(&["list"]).1, "Name   Elements\nother  1\n");
         assert!(host.passes(address, 80));
