@@ -582,11 +582,13 @@ fn binding_and_unbinding_leaves_nothing_behind() {
     let open = || fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
     let memory = || {
         let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Anonymous:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        kilobytes.unwrap().parse::<u64>().unwrap()
+        // What the kernel has put aside is memory, too.
+        let parts = ["Anonymous:", "Swap:"].map(|part| {
+            let line = text.lines().find_map(|line| line.strip_prefix(part));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next());
+            kilobytes.unwrap().parse::<u64>().unwrap()
+        });
+        parts.iter().sum::<u64>()
     };
     for _ in 0..100 {
         cycle();
