@@ -24,7 +24,7 @@ use nwfilter_tests::{
     daemon::{Site, binding_xml},
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Direction, Lan, PATIENCE, Vm},
+    net::{Direction, Lan, PATIENCE, Vm, uninterrupted},
     traffic::{MAC, OTHER, frame, good, is_filtered, spoofed, under_traffic},
 };
 
@@ -355,7 +355,7 @@ fn a_service_manager_is_served() {
     let mut hear = |wanted: &str| {
         let start = Instant::now();
         loop {
-            let length = alive.recv(&mut message).unwrap();
+            let length = uninterrupted(|| alive.recv(&mut message)).unwrap();
             if message[..length].starts_with(wanted.as_bytes()) {
                 break;
             }

@@ -21,7 +21,7 @@ use nwfilter_tests::{
     bind::binding,
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Endpoint as _, FarEnd, NetNs, PATIENCE, Tap},
+    net::{Endpoint as _, FarEnd, NetNs, PATIENCE, Tap, uninterrupted},
 };
 
 const NEEDS: [Need; 2] = [Need::NetworkNamespace, Need::Program("ip")];
@@ -102,7 +102,8 @@ fn is_refused(to: SocketAddr, payload: &[u8]) -> bool {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(to).unwrap();
     socket.send(payload).unwrap();
-    matches!(socket.recv(&mut [0; 9]), Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+    let received = uninterrupted(|| socket.recv(&mut [0; 9]));
+    received.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
 }
 
 #[test]

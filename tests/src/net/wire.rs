@@ -86,6 +86,20 @@ pub trait Endpoint: AsFd + Send + Sync {
     }
 }
 
+/// Does it again when it was interrupted: a socket with a timeout says so when its process was stopped for a while.
+///
+/// # Errors
+///
+/// Those of `action`.
+pub fn uninterrupted<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match action() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 /// Waits until something can be done with an end, or until the deadline.
 fn wait(end: &(impl AsFd + ?Sized), what: PollFlags, deadline: Instant) -> Result<()> {
     let left = deadline.saturating_duration_since(Instant::now());
