@@ -30,7 +30,7 @@ use crate::{
 
 /// How long a daemon may take to start: the kernel verifies its programs first, and many tests do so at
 /// a time.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(5);
 
 /// Where the test's pins are.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -306,7 +306,7 @@ impl Daemon {
         Ok(self.child.try_wait()?.is_some())
     }
 
-    /// Waits until it is stopped, by a signal that it sends to itself.
+    /// Waits until it is stopped by a signal.
     ///
     /// # Errors
     ///
@@ -318,6 +318,21 @@ impl Daemon {
             WaitStatus::Stopped(..) => Ok(()),
             other => bail!("{other:?}: {}", self.log()),
         }
+    }
+
+    /// Has it do nothing while something is done: what the kernel announces meanwhile, and what callers
+    /// ask for, waits for it. So it sees the whole, and nothing in between.
+    ///
+    /// # Errors
+    ///
+    /// If it ends.
+    pub fn paused<T>(&self, action: impl FnOnce() -> T) -> Result<T> {
+        self.signal(Signal::SIGSTOP)?;
+        // Only then is nothing under way any more.
+        self.wait_until_stopped()?;
+        let done = action();
+        self.signal(Signal::SIGCONT)?;
+        Ok(done)
     }
 
     /// Waits until it has ended by itself.

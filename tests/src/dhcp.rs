@@ -4,7 +4,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -21,8 +21,8 @@ use nix::{
 
 use crate::net::NetNs;
 
-/// Longer than a client waits before it tries again.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than a client waits before it tries again, several times.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Gives the device the addresses that the client gets, and tells the test: `bound ADDRESS`, `renew
 /// ADDRESS`, `deconfig` and the like. Understands udhcpc and dhclient. Takes no address away: another
@@ -150,7 +150,14 @@ impl Files {
         let script = files.path("script");
         fs::write(&script, SCRIPT)?;
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-        Ok(files)
+        // A process that another thread starts has it open for writing until it runs its program, and
+        // what is written to is not run.
+        loop {
+            match Command::new(&script).arg("nothing").output() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => thread::yield_now(),
+                other => break other.context("run the script").map(|_| files),
+            }
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -214,7 +221,7 @@ impl Files {
     /// If it cannot be started.
     pub fn dhclient(&self, namespace: &NetNs, arguments: &[&str]) -> Result<Program> {
         let configuration = self.path("dhclient.conf");
-        fs::write(&configuration, "timeout 20; initial-interval 1;\n")?;
+        fs::write(&configuration, "timeout 20; retry 1; initial-interval 1;\n")?;
         let mut command = Command::new("dhclient");
         command
             .args(arguments)

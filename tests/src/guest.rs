@@ -22,7 +22,7 @@ const BOOT: &str = "target/guest/boot";
 /// Begins a line of the guest that is not output of a command.
 const MARK: &str = "nwfilter-guest:";
 /// A guest that is silent for so long hangs. Not a measure of anything.
-const SILENCE: Duration = Duration::from_mins(5);
+const SILENCE: Duration = Duration::from_mins(10);
 
 /// A running machine; it ends with this value.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use crate::{
 
 /// How long it may take until it answers, or until a unit gets to where it is to be: the kernel verifies
 /// programs meanwhile, and many tests do so at a time.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(5);
 
 /// Between two looks at something that announces nothing.
 const LOOK: Duration = Duration::from_millis(20);

@@ -9,6 +9,7 @@ use std::{
     path::PathBuf,
     process::Output,
     thread,
+    time::Instant,
 };
 
 use nix::sys::signal::Signal;
@@ -389,7 +390,7 @@ fn devices_that_move_to_another_namespace_take_no_filter_along() {
     if !need::met(&NEEDS) {
         return;
     }
-    let host = Host::new();
+    let mut host = Host::new();
     host.bind("vm1", "clean-traffic");
     let ns = &host.lan.host;
     let away = NetNs::new().unwrap();
@@ -429,21 +430,19 @@ fn devices_that_move_to_another_namespace_take_no_filter_along() {
             inside: Some(inside),
         }
     };
-    let assert_filtered = |vm: &Vm| {
+    let assert_filtered = |host: &Host, vm: &Vm| {
         assert_eq!(host.state("vm1"), "enforced");
         assert!(!passes(&host.lan, vm, SPOOFED, 80) && passes(&host.lan, vm, OWN, 80));
     };
-    let daemon = host.daemon.as_ref().unwrap();
-    daemon.signal(Signal::SIGSTOP).unwrap();
-    let vm = replace();
-    daemon.signal(Signal::SIGCONT).unwrap();
-    assert_filtered(&vm);
+    let daemon = host.daemon.take().unwrap();
+    let vm = daemon.paused(replace).unwrap();
+    assert_filtered(&host, &vm);
     // The same while there is no daemon.
     away.ip("link delete dev vm1").unwrap();
-    daemon.signal(Signal::SIGKILL).unwrap();
+    daemon.end(Signal::SIGKILL).unwrap();
     let vm = replace();
-    let _daemon = host.site.start(ns).unwrap();
-    assert_filtered(&vm);
+    host.daemon = Some(host.site.start(ns).unwrap());
+    assert_filtered(&host, &vm);
 }
 
 #[test]
@@ -583,20 +582,27 @@ fn binding_and_unbinding_leaves_nothing_behind() {
     let open = || fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
     let memory = || {
         let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Anonymous:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        kilobytes.unwrap().parse::<u64>().unwrap()
+        // What the kernel has put aside is memory, too.
+        let parts = ["Anonymous:", "Swap:"].map(|part| {
+            let line = text.lines().find_map(|line| line.strip_prefix(part));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next());
+            kilobytes.unwrap().parse::<u64>().unwrap()
+        });
+        parts.iter().sum::<u64>()
     };
     for _ in 0..100 {
         cycle();
     }
-    let before = (open(), memory());
+    // The daemon may be at work on what the kernel has announced, for which it opens something for a
+    // moment.
+    let before = ((0..20).map(|_| open()).min().unwrap(), memory());
     for _ in 0..900 {
         cycle();
     }
-    assert_eq!(open(), before.0);
+    let start = Instant::now();
+    while open() > before.0 {
+        assert!(start.elapsed() < PATIENCE, "{} open, {before:?}", open());
+    }
     // A byte for each cycle would not show; a binding for each is hundreds of kilobytes.
     assert!(
         memory() < before.1 + 256,

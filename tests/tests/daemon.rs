@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
-    fs,
+    fs, mem,
     os::{
         fd::AsRawFd,
         unix::{
@@ -16,7 +16,7 @@ use std::{
     path::Path,
     process::Command,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
@@ -24,7 +24,7 @@ use nwfilter_tests::{
     daemon::{Site, binding_xml},
     frame::{Ethernet, Ipv4, Udp},
     need::{self, Need},
-    net::{Direction, Lan, PATIENCE, Vm},
+    net::{Direction, Lan, PATIENCE, Vm, uninterrupted},
     traffic::{MAC, OTHER, frame, good, is_filtered, spoofed, under_traffic},
 };
 
@@ -207,18 +207,18 @@ fn a_daemon_killed_at_work_forgets_nothing_that_it_acknowledged() {
     let mut daemon = Some(site.start(&lan.host).unwrap());
     let mut acknowledged = 0;
     let killing = || {
-        for round in 0..8 {
+        const LAST: usize = 7;
+        for round in 0..=LAST {
             let (filter, path) = &bindings[(round + 1) % 2];
             let call = ["binding-create", "--replace", text(path)];
             let running = daemon.take().unwrap();
-            // Killed somewhere on its way, further on in each round.
+            // Killed somewhere on its way, further on in each round, and at last when it is done.
             let done = thread::scope(|scope| {
                 let call = scope.spawn(|| site.run(&lan.host, &call).unwrap());
-                for _ in 0..round * 4 {
+                let mut further = if round == LAST { usize::MAX } else { round * 4 };
+                while further > 0 && !call.is_finished() {
                     let _ = site.run(&lan.host, &["doctor"]).unwrap();
-                    if call.is_finished() {
-                        break;
-                    }
+                    further -= 1;
                 }
                 running.end(Signal::SIGKILL).unwrap();
                 call.join().unwrap().status.success()
@@ -256,7 +256,7 @@ fn a_second_daemon_is_refused() {
 
     // The same pins, but files of its own.
     let mut other = Site::new().unwrap();
-    let own = std::mem::replace(&mut other.pins, site.pins.clone());
+    let own = mem::replace(&mut other.pins, site.pins.clone());
     let second = other.run_daemon(&lan.host).unwrap();
     other.pins = own;
     assert_eq!(second.status.code(), Some(2));
@@ -318,7 +318,7 @@ fn a_service_manager_is_served() {
     let watchdog = site.state().join("watchdog");
     let alive = UnixDatagram::bind(&watchdog).unwrap();
     // A start may take a while.
-    let patience = PATIENCE * 6;
+    let patience = PATIENCE * 5;
     alive.set_read_timeout(Some(patience)).unwrap();
     let hand_over = |command: &mut Command| {
         let (journal, fd) = (site.log(), listener.as_raw_fd());
@@ -355,7 +355,7 @@ fn a_service_manager_is_served() {
     let mut hear = |wanted: &str| {
         let start = Instant::now();
         loop {
-            let length = alive.recv(&mut message).unwrap();
+            let length = uninterrupted(|| alive.recv(&mut message)).unwrap();
             if message[..length].starts_with(wanted.as_bytes()) {
                 break;
             }
@@ -385,14 +385,37 @@ fn a_service_manager_is_served() {
         log.lines().any(|line| line.starts_with("<6>ready")),
         "{log}"
     );
-    let heard = thread::scope(|scope| {
-        let heard = scope.spawn(|| hear("STOPPING=1"));
-        daemon.end(Signal::SIGTERM).unwrap();
-        heard.join()
-    });
-    heard.unwrap();
+    // There must be room for what it says last: it does not wait.
+    let stop = || {
+        alive.set_nonblocking(true).unwrap();
+        while alive.recv(&mut [0; 64]).is_ok() {}
+        alive.set_nonblocking(false).unwrap();
+        daemon.signal(Signal::SIGTERM).unwrap();
+    };
+    daemon.paused(stop).unwrap();
+    hear("STOPPING=1");
+    assert!(daemon.wait().unwrap().success());
     // The socket is not its own: who comes now waits for the next one.
     assert!(site.socket().exists());
+}
+
+#[test]
+fn a_start_that_is_interrupted_again_and_again_goes_on() {
+    if !need::met(&NEEDS) {
+        return;
+    }
+    let (lan, vm, site) = network();
+    let daemon = site.spawn(&lan.host, |command| mem::replace(command, Command::new("")));
+    let daemon = daemon.unwrap();
+    // In the end it has the time that it takes.
+    let mut time = Duration::from_millis(1);
+    while !daemon.log().contains("ready: ") {
+        assert!(time < 2 * PATIENCE, "{}", daemon.log());
+        daemon.paused(|| ()).unwrap();
+        thread::sleep(time);
+        time *= 2;
+    }
+    assert!(is_filtered(&lan, &vm).unwrap());
 }
 
 #[test]
@@ -402,7 +425,7 @@ fn what_the_daemon_lacks_is_named() {
     }
     let (lan, _vm, mut site) = network();
     let state = site.state();
-    let pins = std::mem::replace(&mut site.pins, state.join("pins"));
+    let pins = mem::replace(&mut site.pins, state.join("pins"));
     let output = site.run_daemon(&lan.host).unwrap();
     site.pins = pins;
     assert_eq!(output.status.code(), Some(2));

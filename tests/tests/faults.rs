@@ -15,7 +15,7 @@ use std::{
     },
     path::Path,
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -40,6 +40,9 @@ const NEEDS: [Need; 3] = [
     Need::Program("ip"),
     Need::File("/sys/fs/bpf"),
 ];
+
+/// How long the daemon gives a caller for a line.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A filter that lets good frames out, in versions.
 fn shared(version: u16) -> String {
@@ -816,10 +819,14 @@ fn callers_who_misbehave_cost_no_frame() {
         // 100 MB in one line: it is hung up on before the end.
         let mut flood = connect();
         let chunk = vec![b' '; 1 << 20];
+        let start = Instant::now();
         let sent = (0..100)
             .take_while(|_| flood.write_all(&chunk).is_ok())
             .count();
-        assert!((40..100).contains(&sent), "{sent} MB were taken");
+        assert!(sent < 100, "all was taken");
+        // On a line that takes too long it is hung up, too.
+        let is_slow = start.elapsed() >= CALLER_TIMEOUT;
+        assert!(sent >= 40 || is_slow, "{sent} MB were taken");
         let mut garbage = connect();
         for byte in 0..=255_u8 {
             if garbage.write_all(&[byte, 0, b'{', b'\n']).is_err() {
@@ -841,13 +848,17 @@ fn events_that_nobody_reads_are_counted_as_lost() {
     let daemon = host.start();
     let mut monitor = Caller::connect(&host.site).unwrap();
     monitor.call(&Call::Monitor { ports: vec![] }).unwrap();
-    daemon.signal(Signal::SIGSTOP).unwrap();
-    // The ring has a megabyte, and an event more than a hundred bytes.
-    for _ in 0..12_000 {
-        host.vm.end.send(&spoofed()[0]).unwrap();
-    }
-    assert!(is_filtered(&host.lan, &host.vm).unwrap());
-    daemon.signal(Signal::SIGCONT).unwrap();
+    let flood = || {
+        // The ring has a megabyte, and an event more than a hundred bytes.
+        for _ in 0..120 {
+            for _ in 0..100 {
+                host.vm.end.send(&spoofed()[0]).unwrap();
+            }
+            // The kernel drops by itself what it gets no time for, and this waits for it.
+            assert!(is_filtered(&host.lan, &host.vm).unwrap());
+        }
+    };
+    daemon.paused(flood).unwrap();
     let status = host.call(&Call::Status).unwrap();
     assert!(status["lost_events"].as_u64().unwrap() > 0, "{status}");
     host.under_traffic(|| host.call(&bind_other("shared", "10.0.0.2")).unwrap());

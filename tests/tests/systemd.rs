@@ -12,7 +12,7 @@ use nwfilter_tests::{
     daemon::{Site, binding_xml},
     machine::Machine,
     need::{self, Need, in_repository},
-    net::{Direction, Lan, PATIENCE},
+    net::{Direction, Lan, PATIENCE, uninterrupted},
     traffic::{IP, MAC, is_filtered, spoofed, under_traffic},
 };
 
@@ -126,7 +126,7 @@ fn a_manager_that_is_busy_hears_that_it_is_ready() {
     }
     let mut message = [0; 4096];
     loop {
-        let length = manager.recv(&mut message).unwrap();
+        let length = uninterrupted(|| manager.recv(&mut message)).unwrap();
         if message[..length].starts_with(b"READY=1\n") {
             break;
         }

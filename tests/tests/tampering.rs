@@ -50,6 +50,11 @@ impl Host {
         }
     }
 
+    /// Tampers in several steps, none of which the daemon mends before the last.
+    fn tamper<T>(&self, action: impl FnOnce() -> T) -> T {
+        self.daemon.paused(action).unwrap()
+    }
+
     fn tc(&self, command: &str) {
         self.lan.host.tc(command).unwrap();
     }
@@ -155,7 +160,7 @@ fn a_link_that_another_tool_removes_is_put_back() {
     fs::remove_file(links.join("vm1-out")).unwrap();
     host.wait_for_repairs(1);
     host.assert_filtered();
-    fs::remove_dir_all(&links).unwrap();
+    host.tamper(|| fs::remove_dir_all(&links)).unwrap();
     host.wait_for_repairs(2);
     host.assert_filtered();
     host.assert_enforced();
@@ -169,7 +174,7 @@ fn what_cannot_be_put_back_is_no_secret() {
     }
     let host = Host::new("attach = 'clsact'");
     // Another discipline in its place, which knows only one direction.
-    host.tc("qdisc del dev vm1 clsact\nqdisc add dev vm1 ingress");
+    host.tamper(|| host.tc("qdisc del dev vm1 clsact\nqdisc add dev vm1 ingress"));
     let (binding, as_desired) = host.status();
     assert!(!as_desired && binding["state"] == "missing", "{binding}");
     let problem = binding["problem"].as_str().unwrap();

@@ -81,7 +81,14 @@ pub(super) fn read(path: &Path, limit: usize) -> io::Result<String> {
 
 /// The right to change a state directory, held until dropped or the process ends.
 #[derive(Debug)]
-pub(super) struct StateLock(#[expect(dead_code, reason = "held for its drop")] File);
+pub(super) struct StateLock(File);
+
+impl Drop for StateLock {
+    fn drop(&mut self) {
+        // Closing it is not enough while a process that was just forked has a copy.
+        let _ = self.0.unlock();
+    }
+}
 
 impl StateLock {
     /// Takes it, or says that another daemon has it.

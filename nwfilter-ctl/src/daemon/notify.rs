@@ -17,7 +17,7 @@ use sd_notify::NotifyState;
 use tracing::warn;
 
 /// How long the manager may take to make room for what must not be lost. Nothing else is to be done yet.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Tells the service manager, if there is one and if it listens.
 pub(super) fn notify(states: &[NotifyState<'_>]) {

@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
     sync::{Semaphore, mpsc, oneshot},
+    task::yield_now,
     time::timeout,
 };
 use tracing::{debug, warn};
@@ -203,6 +204,9 @@ async fn stream_to(
 
 async fn ask(call: Call, requests: &mpsc::Sender<Request>) -> io::Result<Answer> {
     let work = Work::Call(call);
+    // What was announced or signalled before the call comes before it. After one answer, the next request may
+    // be read without a look at anything else; this is where the runtime looks.
+    yield_now().await;
     let (answer, answered) = oneshot::channel();
     let gone = || io::Error::other("the daemon is stopping");
     requests

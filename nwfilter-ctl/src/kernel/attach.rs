@@ -52,7 +52,7 @@ pub(super) const fn attach_type(direction: FrameDirection) -> TcAttachType {
 #[derive(Debug)]
 pub(super) enum Attachment {
     /// A link that nothing but this holds.
-    Tcx(#[expect(dead_code, reason = "held for its drop")] FdLink),
+    Tcx(FdLink),
     /// A link pinned at this path.
     Pinned(PathBuf),
     /// A filter.
@@ -76,7 +76,13 @@ impl Attachment {
                 }),
                 _ => remove(&path),
             },
-            Self::Tcx(_) => Ok(()),
+            Self::Tcx(link) => {
+                // What fails here is done when the link is closed.
+                if let Ok(info) = link.info() {
+                    let _ = sys::detach_link(info.id());
+                }
+                Ok(())
+            }
             // Its device may be gone, and then so is the filter.
             Self::Clsact { link, .. } => {
                 drop(link);

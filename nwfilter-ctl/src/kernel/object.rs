@@ -5,7 +5,7 @@ use std::{fs, io, path::Path, time::Duration};
 use aya::{
     Ebpf, EbpfError, EbpfLoader, TestRun as _, TestRunOptions, VerifierLogLevel,
     maps::{MapData, MapError, ProgramArray},
-    programs::SchedClassifier,
+    programs::{ProgramError, SchedClassifier},
     util::nr_cpus,
 };
 use nwfilter_common::{FrameDirection, TALLIES, names};
@@ -86,9 +86,7 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
     })?;
     for name in PROGRAMS {
         let program = program(&mut ebpf, name)?;
-        program
-            .load()
-            .map_err(|source| KernelError::program(name, source))?;
+        verify(program).map_err(|source| KernelError::program(name, source))?;
         if let Some(pins) = pins {
             // A new program each time: its code may be newer than that of the pinned one.
             let path = pins.join(name);
@@ -108,6 +106,21 @@ pub(super) fn load(pins: Option<&Path>) -> Result<Ebpf, KernelError> {
         }
     }
     Ok(ebpf)
+}
+
+/// Has the kernel verify a program and take it. It gives that up when there is a signal for this thread, whatever
+/// comes of the signal: also when the process was only stopped for a while.
+fn verify(program: &mut SchedClassifier) -> Result<(), ProgramError> {
+    /// So many signals are no accident.
+    const ATTEMPTS: usize = 100;
+    for _ in 1..ATTEMPTS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            other => return other,
+        }
+    }
+    program.load()
 }
 
 /// Tells the programs which ones answer. The map must live as long as they are to do that.

@@ -97,7 +97,21 @@ fn is_at(ifindex: u32, attach_type: u32, link: u32) -> bool {
 /// Takes the pinned link off its device, now. Removing its pin does that, too, but some time later:
 /// the kernel leaves it to a worker what the last reference to a link does when it goes.
 pub(super) fn detach_pinned_link(pin: &Path) -> io::Result<()> {
-    let link = pinned(pin)?;
+    detach(&pinned(pin)?)
+}
+
+/// Takes the link of this number off its device, now. Closing its descriptor does that, too, but not
+/// before a process that was forked meanwhile has run its program: until then it has a copy.
+pub(super) fn detach_link(id: u32) -> io::Result<()> {
+    let mut attr = zeroed_attr();
+    attr.__bindgen_anon_6.__bindgen_anon_1.link_id = id;
+    // SAFETY: the attributes are those of the command, without pointers.
+    let fd = unsafe { bpf(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &attr) }?;
+    // SAFETY: the call returned a descriptor that nobody else owns.
+    detach(&unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn detach(link: &OwnedFd) -> io::Result<()> {
     let mut attr = zeroed_attr();
     attr.link_detach.link_fd = link.as_raw_fd().cast_unsigned();
     // SAFETY: the attributes are those of the command, without pointers.

@@ -18,4 +18,4 @@ pub use namespace::NetNs;
 pub use ping::Ping;
 pub use probe::{Probe, in_order, marker};
 pub use tap::{Gso, Tap};
-pub use wire::{Endpoint, PATIENCE, Wire};
+pub use wire::{Endpoint, PATIENCE, Wire, uninterrupted};

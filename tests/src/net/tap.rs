@@ -8,13 +8,16 @@ use std::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::fs::OpenOptionsExt,
     },
+    thread,
+    time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
+use nix::errno::Errno;
 
 use super::{
     NetNs,
-    wire::{Endpoint, LARGEST},
+    wire::{Endpoint, LARGEST, PATIENCE},
 };
 
 nix::ioctl_write_ptr_bad!(
@@ -141,9 +144,16 @@ fn attach(name: &str, with_gso: bool) -> Result<File> {
     }
     let gso = if with_gso { libc::IFF_VNET_HDR } else { 0 };
     request.ifr_ifru.ifru_flags = (libc::IFF_TAP | libc::IFF_NO_PI | gso) as i16;
-    // SAFETY: the descriptor is open, and the request is an ifreq with name and flags.
-    unsafe { tun_set_iff(file.as_raw_fd(), &raw const request) }?;
-    Ok(file)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        // SAFETY: the descriptor is open, and the request is an ifreq with name and flags.
+        match unsafe { tun_set_iff(file.as_raw_fd(), &raw const request) } {
+            // One of that name that was closed goes when no process has it any more: one that another
+            // thread starts has it until it runs its program.
+            Err(Errno::EBUSY) if Instant::now() < deadline => thread::yield_now(),
+            other => return Ok(other.map(|_| file)?),
+        }
+    }
 }
 
 impl AsFd for Tap {

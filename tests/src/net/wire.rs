@@ -18,8 +18,8 @@ use nix::{
 use super::NetNs;
 
 /// How long to wait for what must come. Not a measure of anything: only what does not come at all
-/// takes this long.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// takes this long, and a machine that does other things may stop for many seconds anywhere.
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The largest frame: a GSO packet with its link header and two tags.
 pub(super) const LARGEST: usize = 65_536 + 14 + 8;
@@ -50,15 +50,10 @@ pub trait Endpoint: AsFd + Send + Sync {
             if let Some(frame) = self.try_receive()? {
                 return Ok(Some(frame));
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= deadline {
                 return Ok(None);
             }
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], timeout) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error).context("wait for a frame"),
-            }
+            wait(self, PollFlags::POLLIN, deadline)?;
         }
     }
 
@@ -88,6 +83,30 @@ pub trait Endpoint: AsFd + Send + Sync {
             frames.push(frame);
         }
         Ok(frames)
+    }
+}
+
+/// Does it again when it was interrupted: a socket with a timeout says so when its process was stopped for a while.
+///
+/// # Errors
+///
+/// Those of `action`.
+pub fn uninterrupted<T>(mut action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match action() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Waits until something can be done with an end, or until the deadline.
+fn wait(end: &(impl AsFd + ?Sized), what: PollFlags, deadline: Instant) -> Result<()> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(end.as_fd(), what)], timeout) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error).context("wait for a frame"),
     }
 }
 
@@ -150,8 +169,19 @@ impl AsFd for Wire {
 
 impl Endpoint for Wire {
     fn send(&self, frame: &[u8]) -> Result<()> {
-        let sent = send(self.0.as_raw_fd(), frame, MsgFlags::empty())
-            .with_context(|| format!("send a frame of {} bytes", frame.len()))?;
+        let deadline = Instant::now() + PATIENCE;
+        let sent = loop {
+            match send(self.0.as_raw_fd(), frame, MsgFlags::empty()) {
+                // What was sent before is still on its way, and takes up the socket's room.
+                Err(Errno::EAGAIN) if Instant::now() < deadline => {
+                    wait(self, PollFlags::POLLOUT, deadline)?;
+                }
+                other => {
+                    break other
+                        .with_context(|| format!("send a frame of {} bytes", frame.len()))?;
+                }
+            }
+        };
         ensure!(sent == frame.len(), "sent {sent} bytes of {}", frame.len());
         Ok(())
     }

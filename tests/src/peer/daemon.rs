@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::{prctl::set_pdeathsig, signal::Signal};
 
 use super::enclave::{Enclave, command};
-use crate::net::PATIENCE;
+use crate::net::{PATIENCE, uninterrupted};
 
 /// Where the daemon's messages go, inside the enclave.
 pub(super) const LOG: &str = "/run/libvirtd.log";
@@ -57,7 +57,7 @@ impl Daemon {
         start.recv().context("the daemon's keeper has died")??;
 
         let mut message = [0; 256];
-        match ready.recv(&mut message) {
+        match uninterrupted(|| ready.recv(&mut message)) {
             Ok(length) if message[..length].starts_with(b"READY=1") => Ok(daemon),
             Ok(_) => bail!("libvirtd says something else than that it is ready"),
             Err(error) => {

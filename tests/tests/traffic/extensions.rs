@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nwfilter_tests::{
     frame::{Ethernet, Extension, Ipv6, Udp},
     need,
-    net::in_order,
+    net::{in_order, uninterrupted},
 };
 
 use super::{
@@ -99,7 +99,7 @@ fn carry(from: &UdpSocket, to: &UdpSocket, target: SocketAddr, length: usize) {
     // A fragment must not overtake the first one.
     let (received, _) = in_order(|| {
         from.send_to(&datagram, target)?;
-        Ok(to.recv_from(&mut bytes)?)
+        Ok(uninterrupted(|| to.recv_from(&mut bytes))?)
     })
     .unwrap();
     assert_eq!(bytes[..received], datagram);
@@ -156,7 +156,7 @@ fn chains_of_extension_headers_hide_no_ports() {
         })
         .unwrap();
         let mut bytes = [0; 2];
-        assert_eq!(open.recv(&mut bytes).unwrap(), 1);
+        assert_eq!(uninterrupted(|| open.recv(&mut bytes)).unwrap(), 1);
         assert_eq!(bytes[0], number, "{extensions:?}");
         assert_eq!(
             stacks.bound.dropped(),

@@ -3,7 +3,9 @@
 use std::{
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+    ops::RangeInclusive,
     os::fd::{AsFd as _, AsRawFd as _},
+    time::Instant,
 };
 
 use nix::{
@@ -216,6 +218,11 @@ pub(crate) fn listen(namespace: &NetNs, address: IpAddr, port: u16) -> TcpListen
     namespace
         .run(|| TcpListener::bind(SocketAddr::new(address, port)))
         .unwrap()
+}
+
+/// How many SYNs go to somebody who does not answer: one, and again after 1, 3, 7, ... seconds.
+pub(crate) fn syns(since: Instant) -> RangeInclusive<u64> {
+    1..=1 + since.elapsed().as_secs()
 }
 
 /// Whether a connection to a VM is there as soon as it could be. Its neighbour knows the VM already.

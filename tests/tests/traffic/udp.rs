@@ -4,7 +4,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 
-use nwfilter_tests::{need, net::in_order};
+use nwfilter_tests::{
+    need,
+    net::{in_order, uninterrupted},
+};
 
 use super::{
     NEEDS,
@@ -42,10 +45,10 @@ fn question_and_answer(client: &UdpSocket, server: &UdpSocket, target: SocketAdd
     // A fragment must not overtake the first one.
     in_order(|| {
         client.send_to(&datagram(1), target)?;
-        let (length, source) = server.recv_from(&mut bytes)?;
+        let (length, source) = uninterrupted(|| server.recv_from(&mut bytes))?;
         assert_eq!(bytes[..length], datagram(1));
         server.send_to(&datagram(2), source)?;
-        let (length, source) = client.recv_from(&mut bytes)?;
+        let (length, source) = uninterrupted(|| client.recv_from(&mut bytes))?;
         assert_eq!(bytes[..length], datagram(2));
         assert_eq!(source, target);
         Ok(())

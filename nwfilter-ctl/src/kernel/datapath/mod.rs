@@ -86,7 +86,7 @@ pub struct Datapath {
     identities: HashMap<String, Arc<[u64]>>,
     generation: u64,
     /// Held as long as this lives: what is pinned has one owner.
-    _lock: Option<fs::File>,
+    lock: Option<fs::File>,
 }
 
 impl Datapath {
@@ -129,7 +129,7 @@ impl Datapath {
             images: HashMap::new(),
             identities: HashMap::new(),
             generation,
-            _lock: lock,
+            lock,
         };
         datapath.adopt()?;
         Ok(datapath)
@@ -199,10 +199,17 @@ impl Datapath {
 impl Drop for Datapath {
     /// With pins, filters outlive us.
     fn drop(&mut self) {
-        if self.options.pins.is_some() {
-            for attachment in self.attachments.drain().flat_map(|(_, attached)| attached) {
+        for attachment in self.attachments.drain().flat_map(|(_, attached)| attached) {
+            if self.options.pins.is_some() {
                 attachment.keep();
+            } else {
+                // Nobody is there to hear of an error.
+                let _ = attachment.detach();
             }
+        }
+        if let Some(lock) = &self.lock {
+            // Closing it is not enough while a process that was just forked has a copy.
+            let _ = lock.unlock();
         }
     }
 }
