@@ -7,7 +7,7 @@ use crate::{
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Names of maps and programs in the object, which are also their names below the pin directory.
 pub mod names {

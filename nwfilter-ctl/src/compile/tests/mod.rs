@@ -4,6 +4,7 @@
 mod images;
 mod large;
 mod lists;
+mod overlapping;
 
 use std::{collections::BTreeMap, sync::Arc};
 
