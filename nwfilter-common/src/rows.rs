@@ -135,7 +135,7 @@ mod tests {
             }
         }
         let wide = fields.iter().filter(|field| field.bits() > 32).count();
-        let counts = fields.len() - wide | wide << 4;
+        let counts = (fields.len() - wide) | wide << 4;
         words[0] = head(kind::ROWS, counts, words.len() as u32);
         words.extend((0..=rules.len() as u32).map(|child| 1000 + child));
         let mut page = [0; PAGE_WORDS];

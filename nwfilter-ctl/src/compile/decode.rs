@@ -195,7 +195,13 @@ impl fmt::Display for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::tests::compiled;
+    use crate::{
+        compile::{
+            compile_as_long,
+            tests::{compiled, instances},
+        },
+        model::Semantics,
+    };
 
     #[test]
     fn every_value_of_a_filter_is_in_the_words() {
@@ -217,8 +223,34 @@ mod tests {
     }
 
     #[test]
+    fn bit_rows_name_their_children() {
+        let rule = |port: u32| {
+            format!(
+                "<rule action='drop' direction='out'><tcp srcportstart='{port}' dstportstart='{port}'/></rule>"
+            )
+        };
+        let rules = instances(&(0..3).map(rule).collect::<String>());
+        let compiled = compile_as_long(&rules, Semantics::Strict).unwrap();
+        let text = decode(compiled.image.words());
+        let rows = text.iter().find(|line| line.contains("rows of")).unwrap();
+        let expected = "rows of SrcPort: 0x9, from 0x1 0xa, from 0x2 0xc, from 0x3 0x8; \
+                        DstPort: 0x9, from 0x1 0xa, from 0x2 0xc, from 0x3 0x8; \
+                        then drop by entry 4, drop by entry 5, drop by entry 6, accept by entry 1";
+        assert!(rows.ends_with(expected), "{rows}");
+    }
+
+    #[test]
     fn words_that_make_no_sense_are_no_harm() {
-        for word in [0, 1, 0x0502, 0xf_0002, 0xffff, u32::MAX >> 1] {
+        for word in [
+            0,
+            1,
+            0x0502,
+            0x8807,
+            0xffff_ff07,
+            0xf_0002,
+            0xffff,
+            u32::MAX >> 1,
+        ] {
             assert!(decode(&vec![word; 5000]).len() < 2 * MAX_NODES);
         }
         assert!(!decode(&[]).is_empty());

@@ -1,5 +1,5 @@
 //! Trees, for lists whose exact diagram would be too large: rules that overlap in many fields. Searches
-//! over a few shares of one field after the other (Gupta and McKeown, "Packet classification using
+//! over a few shares of one field after the other (Gupta and `McKeown`, "Packet classification using
 //! hierarchical intelligent cuttings", 1999) lead to short lists, which become bit rows. Says nothing
 //! of how those are made.
 //!
@@ -21,7 +21,7 @@ use super::{
 /// Most shares of a search: as many as one node has children.
 const SHARES: usize = 1 << kind::MAX_LEVELS;
 /// How many times as large as a list all shares of it together may be.
-const GROWTH: usize = 4;
+const GROWTH: usize = 5;
 /// What a list costs, in rules, however short it is.
 const OVERHEAD: usize = 24;
 
@@ -45,6 +45,13 @@ const fn cost(state: &[Pending]) -> usize {
     }
 }
 
+/// How far a state is from being decided. A rule with fewer open conditions is nearer to matching all that
+/// is left, and then ends the list; so it counts for less.
+fn openness(state: &[Pending]) -> usize {
+    let of = |pending: &Pending| (pending.open.count_ones() as usize).pow(2);
+    state.iter().map(of).sum()
+}
+
 /// What searching a field makes of a state.
 struct Cut {
     field: Field,
@@ -53,14 +60,17 @@ struct Cut {
     states: Vec<Vec<Pending>>,
     /// What all of them cost.
     cost: usize,
-    /// Rules of the largest.
-    largest: usize,
+    /// The [`openness`] of the one that has most.
+    most: usize,
 }
+
+/// What a state's diagram depends on: its rules, and the windows of what they still test.
+type Key = (Vec<Pending>, Vec<(Field, Window)>);
 
 struct Tree<'a, 'b> {
     list: &'a mut List<'b>,
     effort: Effort,
-    targets: HashMap<(Vec<Pending>, Vec<(Field, Window)>), Target>,
+    targets: HashMap<Key, Target>,
 }
 
 impl Tree<'_, '_> {
@@ -111,7 +121,7 @@ impl Tree<'_, '_> {
             .or_else(|| rows.map(|node| self.list.diagram.add(node)))
     }
 
-    /// The search that leaves the shortest lists; `None` if none is worth it.
+    /// The search that leaves the least to be done for what it costs; `None` if none is worth it.
     fn best_cut(
         &self,
         state: &[Pending],
@@ -119,9 +129,13 @@ impl Tree<'_, '_> {
         fields: &BTreeSet<Field>,
         budget: usize,
     ) -> Option<Cut> {
-        let most = budget.min(GROWTH * cost(state));
-        // A list that fits rows needs no more searches.
-        let short = self.effort.rows * 3 / 4;
+        let limit = budget.min(GROWTH * cost(state));
+        // Less openness is worth more than less cost; but a list that fits rows needs no less.
+        let enough = self.effort.rows * 3 / 4;
+        let score = |cost: usize, openness: usize| {
+            let openness = openness.max(enough) as u128;
+            cost as u128 * openness * openness
+        };
         let mut best: Option<Cut> = None;
         for &field in fields {
             let bounds = self.bounds(state, field, windows);
@@ -129,16 +143,17 @@ impl Tree<'_, '_> {
             while shares > 1 {
                 let firsts = quantiles(windows.of(field).first, &bounds, shares);
                 shares = firsts.len().min(shares) / 2;
-                let Some(cut) = self.cut(state, field, windows.of(field).last, firsts, most) else {
+                let Some(cut) = self.cut(state, field, windows.of(field).last, firsts, limit)
+                else {
                     continue;
                 };
-                let score = |cut: &Cut| (cut.largest.max(short), cut.cost);
-                if best.as_ref().is_none_or(|best| score(&cut) < score(best)) {
+                let better = |best: &Cut| score(cut.cost, cut.most) < score(best.cost, best.most);
+                if best.as_ref().is_none_or(better) {
                     best = Some(cut);
                 }
             }
         }
-        best.filter(|cut| 10 * cut.largest <= 7 * (state.len() - 1))
+        best.filter(|cut| score(cut.cost, cut.most) <= score(cost(state), openness(state)))
     }
 
     /// Where the field's tests begin and end to hold in its window, ascending, each as often as it occurs.
@@ -162,14 +177,14 @@ impl Tree<'_, '_> {
         open.map(|i| &self.list.rule(pending).conditions[i])
     }
 
-    /// The rules in each share of a field's window; `None` if that costs more than `most`.
+    /// The rules in each share of a field's window; `None` if that costs more than `limit`.
     fn cut(
         &self,
         state: &[Pending],
         field: Field,
         last: u64,
         firsts: Vec<u64>,
-        most: usize,
+        limit: usize,
     ) -> Option<Cut> {
         let mut states: Vec<Vec<Pending>> = vec![Vec::new(); firsts.len()];
         let mut cost = firsts.len() * OVERHEAD;
@@ -186,7 +201,7 @@ impl Tree<'_, '_> {
                 state.push(pending);
                 cost += 1;
             }
-            cost <= most
+            cost <= limit
         };
         for &pending in state {
             let Some(i) = self.list.open_condition(pending, Subject::Field(field)) else {
@@ -206,21 +221,22 @@ impl Tree<'_, '_> {
             };
             for (low, high) in window.part_of(set) {
                 let share_of = |value| firsts.partition_point(|first| *first <= value) - 1;
-                for share in share_of(low)..=share_of(high) {
-                    let covers = low <= firsts[share] && last_of(share) <= high;
+                let (from, to) = (share_of(low), share_of(high));
+                for (share, first) in firsts.iter().enumerate().take(to + 1).skip(from) {
+                    let covers = low <= *first && last_of(share) <= high;
                     if !add(share, if covers { closed } else { pending }) {
                         return None;
                     }
                 }
             }
         }
-        let largest = states.iter().map(|state| state.len() - 1).max()?;
+        let most = states.iter().map(|state| openness(state)).max()?;
         Some(Cut {
             field,
             firsts,
             states,
             cost,
-            largest,
+            most,
         })
     }
 
@@ -254,47 +270,71 @@ impl Tree<'_, '_> {
         }
     }
 
-    /// One part of a state after the other. Rules with tests that rows cannot have are alone, unless most
-    /// rules take the same test.
+    /// One part of a state after the other, from the back: as long ones as rows can have. Rules with tests
+    /// that rows cannot have are alone, unless most rules take the same test.
     fn in_turn(&mut self, state: &[Pending], windows: &Windows, budget: usize) -> Target {
         let (rules, last) = state.split_at(state.len() - 1);
-        let special = |pending: &Pending| self.special(*pending).is_some();
-        let Some(first) = rules.iter().copied().find(special) else {
-            let (first, second) = state.split_at(rules.len().div_ceil(2));
-            let second = self.target(second.to_vec(), windows, budget / 2);
-            let goto = self.list.goto(second);
-            return self.target([first, &[goto]].concat(), windows, budget / 2);
-        };
-        if let Some(subject) = self
-            .special(first)
-            .filter(|subject| self.is_usual(rules, *subject))
-        {
-            let states = self.list.either(state, subject);
-            let whole: usize = states.iter().map(|state| cost(state)).sum();
-            let [yes, no] = states.map(|state| {
-                let share = budget * cost(&state) / whole.max(1);
-                self.target(state, windows, share)
-            });
-            return match subject.node(yes, no) {
-                Some(node) if yes != no => self.list.diagram.add(node),
-                _ => yes,
-            };
+        let first = rules.iter().find_map(|pending| self.special(*pending));
+        if let Some(subject) = first.filter(|subject| self.is_usual(rules, *subject)) {
+            return self.either(state, subject, windows, budget);
         }
-        let special: Vec<bool> = rules.iter().map(special).collect();
+        let mut parts: Vec<&[Pending]> = rules
+            .chunk_by(|a, b| self.special(*a).is_none() && self.special(*b).is_none())
+            .collect();
+        let one = parts.len() == 1;
         let mut next = last[0];
-        for part in rules
-            .iter()
-            .zip(special)
-            .collect::<Vec<_>>()
-            .chunk_by(|(_, a), (_, b)| !a && !b)
-            .rev()
-        {
-            let part: Vec<Pending> = part.iter().map(|(pending, _)| **pending).collect();
-            let share = budget * part.len() / rules.len();
-            let target = self.target([&part[..], &[next]].concat(), windows, share);
+        while let Some(part) = parts.pop() {
+            let (before, part) = if one {
+                part.split_at(part.len() - self.fitting(part, next, windows))
+            } else {
+                part.split_at(0)
+            };
+            parts.extend((!before.is_empty()).then_some(before));
+            let budget = budget * part.len() / rules.len();
+            let target = self.target([part, &[next]].concat(), windows, budget);
             next = self.list.goto(target);
         }
         self.list.target(next)
+    }
+
+    /// How many rules at the end of a part rows can have; at least one, which is less than all.
+    fn fitting(&self, part: &[Pending], next: Pending, windows: &Windows) -> usize {
+        let most = part.len().min(self.effort.rows);
+        let fits = |count: &usize| {
+            let part = &part[part.len() - count..];
+            rows::node(self.list, &[part, &[next]].concat(), windows).is_some()
+        };
+        // As many as possible: what fits together also fits in part.
+        let (mut fitting, mut beyond) = (1, most + 1);
+        while beyond - fitting > 1 {
+            let middle = fitting.midpoint(beyond);
+            if fits(&middle) {
+                fitting = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        fitting
+    }
+
+    /// By a test that says yes or no.
+    fn either(
+        &mut self,
+        state: &[Pending],
+        subject: Subject,
+        windows: &Windows,
+        budget: usize,
+    ) -> Target {
+        let states = self.list.either(state, subject);
+        let whole: usize = states.iter().map(|state| cost(state)).sum();
+        let [yes, no] = states.map(|state| {
+            let budget = budget * cost(&state) / whole.max(1);
+            self.target(state, windows, budget)
+        });
+        match subject.node(yes, no) {
+            Some(node) if yes != no => self.list.diagram.add(node),
+            _ => yes,
+        }
     }
 
     /// The first test of a rule that rows cannot have.
