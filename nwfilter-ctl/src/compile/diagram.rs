@@ -74,8 +74,8 @@ impl Effort {
     /// For tests: trees and rows for the shortest lists.
     pub(super) const TREES: &[Self] = &[Self {
         work: 0,
+        copies: 8,
         rows: 4,
-        ..Self::new(0)
     }];
 
     const fn new(less: u32) -> Self {
