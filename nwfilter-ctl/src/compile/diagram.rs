@@ -70,7 +70,13 @@ pub(super) struct Effort {
 
 impl Effort {
     /// What to try, one after the other.
-    pub(super) const USUAL: &[Self] = &[Self::new(0), Self::new(2), Self::new(4), Self::new(6)];
+    pub(super) const USUAL: &[Self] = &[
+        Self::new(0),
+        Self::new(2),
+        Self::new(4),
+        Self::new(6),
+        Self::new(8),
+    ];
     /// For tests: trees and rows for the shortest lists.
     pub(super) const TREES: &[Self] = &[Self {
         work: 0,
@@ -81,7 +87,7 @@ impl Effort {
     const fn new(less: u32) -> Self {
         Self {
             work: 50_000 >> less,
-            copies: 1 + (64 >> less),
+            copies: 1 + (256 >> less),
             rows: ROW_RULES,
         }
     }
