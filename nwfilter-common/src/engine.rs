@@ -4,7 +4,7 @@
 use crate::{
     abi::{Fault, PortRecord},
     ct::{Tables, tracked_bit},
-    field::word,
+    field::{Fields, word},
     image::{
         FrameDirection, LeafVerdict, NodeRef, Page, TableLayer, WORD_FLAGS, WORD_TRACKED, flag,
         root_word,
@@ -12,6 +12,7 @@ use crate::{
     limit::flow,
     packet::Packet,
     parts::{Parts, Whole},
+    rows::rows,
     walk::{at, quick_walk},
     work::{Work, class_word, put, recall},
 };
@@ -24,6 +25,13 @@ pub trait Pages {
     /// Calls `body` until it says `false`, `times` times at the most. A method, because the kernel's
     /// verifier would walk through every round of an ordinary loop.
     fn repeat<F: FnMut() -> bool>(&self, times: u32, body: F);
+
+    /// Takes the test of a node with bit rows. A method, so that the kernel program can verify it by
+    /// itself.
+    #[inline(always)]
+    fn rows(&self, page: &Page, address: u32, fields: &Fields) -> NodeRef {
+        rows(page, address as usize, fields)
+    }
 }
 
 impl Pages for [Page] {

@@ -168,13 +168,16 @@ pub mod kind {
     pub const SLOT_PAIRS: u32 = 5;
     /// A bit of the field is set; the argument is its number: `[head, yes, no]`.
     pub const BIT: u32 = 6;
+    /// Bit rows, see `rows.rs`: `[head, tables, up to 65 children]`. The field is
+    /// `narrow tables | wide tables << 4`, the argument the offset of the children.
+    pub const ROWS: u32 = 7;
     /// A connection limit looks at the frame; the argument is its number, the field
     /// [`crate::Field::CtState`]: `[head, most, yes, no]`, yes if the source is above. Has an effect,
     /// so only behind all other tests of its rule, and only in the inet layer.
-    pub const LIMIT: u32 = 7;
+    pub const LIMIT: u32 = 8;
     /// The frame is in a set; the argument is [`crate::set_argument`], the field the first one of an
     /// address: `[head, 8 words of the set's name, yes, no]`. Only in the inet layer.
-    pub const SET: u32 = 8;
+    pub const SET: u32 = 9;
 
     /// Largest L of a search.
     pub const MAX_LEVELS: u32 = 6;

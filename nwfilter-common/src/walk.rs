@@ -67,6 +67,7 @@ pub(crate) fn walk<I: Pages + ?Sized>(
         };
         let address = node.0 as usize;
         node = match at(page, address) & 0xff {
+            kind::ROWS => image.rows(page, node.0, &work.fields),
             kind::LIMIT.. => check(page, address, work).unwrap_or(NOWHERE),
             _ => step(page, address, &work.fields, slots),
         };
@@ -202,23 +203,36 @@ fn step(page: &Page, address: usize, fields: &Fields, slots: &[Slot; SLOTS]) -> 
     NodeRef(at(page, child))
 }
 
+/// A 64-bit number, low word first.
 #[inline(always)]
-fn wide(page: &Page, address: usize) -> u64 {
+pub(crate) fn wide(page: &Page, address: usize) -> u64 {
     u64::from(at(page, address)) | u64::from(at(page, address + 1)) << 32
 }
 
-/// 1 if `key <= value`. Without a branch, which would double the verifier's work at each level.
+/// 1 if `key > value`. Without a branch, which would double the verifier's work at each level.
 #[inline(always)]
-fn not_above(key: u64, value: u64) -> usize {
+pub(crate) fn above(key: u64, value: u64) -> usize {
     // The borrow of `value - key` (Hacker's Delight, section 2-13).
     let borrow = (!value & key) | ((!value | key) & value.wrapping_sub(key));
-    (1 ^ (borrow >> 63)) as usize
+    (borrow >> 63) as usize
+}
+
+/// As [`above`], for a value of less than 63 bits.
+#[inline(always)]
+pub(crate) fn narrow_above(key: u32, value: u64) -> usize {
+    (value.wrapping_sub(u64::from(key)) >> 63) as usize
+}
+
+/// 1 if `key <= value`.
+#[inline(always)]
+fn not_above(key: u64, value: u64) -> usize {
+    1 ^ above(key, value)
 }
 
 /// As [`not_above`], for a value of less than 63 bits.
 #[inline(always)]
 fn narrow_not_above(key: u32, value: u64) -> usize {
-    (1 ^ (value.wrapping_sub(u64::from(key)) >> 63)) as usize
+    1 ^ narrow_above(key, value)
 }
 
 /// Number of keys for which `passes` is 1, in a search of `levels` levels over sorted keys. Two levels at

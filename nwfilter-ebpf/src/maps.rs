@@ -9,12 +9,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use nwfilter_common::{
-    Counter, DropEvent, EVENTS_BYTES, FrameDirection, GLOBAL_COUNT, Global, LEARNING_BYTES,
-    LearnEvent, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS, Page, Pages, PortRecord, TALLIES as PER_CPU,
-    Tally, Work,
+    Counter, DropEvent, EVENTS_BYTES, Fields, FrameDirection, GLOBAL_COUNT, Global, LEARNING_BYTES,
+    LearnEvent, MAX_COUNTERS, MAX_IMAGES, MAX_PORTS, NodeRef, Page, Pages, PortRecord,
+    TALLIES as PER_CPU, Tally, Work,
 };
 
-use crate::packet::SkBuff;
+use crate::{packet::SkBuff, parts::nwfilter_rows};
 
 /// `BPF_F_INNER_MAP`: images may have any number of pages (kernel commit 4a8f87e60f6d).
 const INNER_MAP: usize = 1 << 12;
@@ -97,6 +97,11 @@ impl Pages for Image {
         unsafe {
             bpf_loop(times, round::<F> as *mut c_void, (&raw mut body).cast(), 0);
         }
+    }
+
+    #[inline(always)]
+    fn rows(&self, page: &Page, address: u32, fields: &Fields) -> NodeRef {
+        NodeRef(nwfilter_rows(page, fields, address))
     }
 }
 

@@ -6,8 +6,8 @@ use core::arch::asm;
 
 use aya_ebpf::bindings::__sk_buff;
 use nwfilter_common::{
-    FrameDirection, Hook, NodeRef, Parts, PortRecord, TableLayer, Verdict, Whole, Work, is_answer,
-    read, read_usual, track_usual,
+    Fields, FrameDirection, Hook, NodeRef, Page, Parts, PortRecord, TableLayer, Verdict, Whole,
+    Work, is_answer, read, read_usual, rows, track_usual,
 };
 
 use crate::{
@@ -232,6 +232,22 @@ extern "C" fn nwfilter_inet(
     };
     // SAFETY: as in `nwfilter_adopt`.
     unsafe { part(NO_FRAME, work, record, place, walk) }.unwrap_or(node)
+}
+
+/// [`rows`] of a node, by its address.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn nwfilter_rows(
+    page: *const Page,
+    fields: *const Fields,
+    address: u32,
+) -> u32 {
+    // SAFETY: the pointers are valid or null.
+    let (page, fields) = unsafe { (page.as_ref(), fields.as_ref()) };
+    let (Some(page), Some(fields)) = (page, fields) else {
+        return address;
+    };
+    rows(page, address as usize, fields).0
 }
 
 /// [`Whole::track_any`].

@@ -15,6 +15,7 @@ use std::{
 };
 
 use nwfilter_ctl::{
+    compile::{compile, compile_as_long},
     kernel::{Datapath, Options as DatapathOptions},
     model::{Attr, Protocol, Semantics},
 };
@@ -56,17 +57,23 @@ fn judge(
         .resolve(semantics)
         .map_err(|error| format!("{error:#}"))?;
     let mut engine = Engine::new(&instances, semantics).map_err(|error| error.to_string())?;
+    let mut trees = Engine::as_long(&instances, semantics).map_err(|error| error.to_string())?;
     let mut judge = Judge::with_sets(&instances, semantics, Box::new(judges::sets::Naive));
     let result = if let Some(datapath) = datapath {
-        let compiled = nwfilter_ctl::compile::compile(&instances, semantics)
-            .map_err(|error| error.to_string())?;
+        // Every other case with the tables of long lists.
+        let compiled = if case.frames.len().is_multiple_of(2) {
+            compile_as_long(&instances, semantics)
+        } else {
+            compile(&instances, semantics)
+        };
+        let compiled = compiled.map_err(|error| error.to_string())?;
         let mut kernel = Kernel::new(datapath, PORT, &compiled, &instances)
             .map_err(|error| format!("{error:#}"))?;
         let deciders: &mut [&mut dyn Decider] = &mut [&mut judge, &mut engine, &mut kernel];
         judges::compare(case, deciders, |sent, said| coverage.decided(sent, said))
     } else {
         coverage.look(case, &instances, semantics);
-        let deciders: &mut [&mut dyn Decider] = &mut [&mut judge, &mut engine];
+        let deciders: &mut [&mut dyn Decider] = &mut [&mut judge, &mut engine, &mut trees];
         judges::compare(case, deciders, |sent, said| coverage.decided(sent, said))
     };
     result.map_err(|difference| difference.to_string())?;

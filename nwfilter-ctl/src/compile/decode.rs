@@ -7,8 +7,8 @@ use std::{
 };
 
 use nwfilter_common::{
-    Class, Field, FrameDirection, LeafVerdict, NodeRef, TableLayer, WORD_ABI, WORD_ENTRIES,
-    WORD_FLAGS, WORD_LENGTH, kind, root_word,
+    Class, Field, FrameDirection, LeafVerdict, NodeRef, ROW_KEYS, ROW_RULES, TableLayer, WORD_ABI,
+    WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH, kind, root_word,
 };
 
 use super::lower::DIRECTIONS;
@@ -68,10 +68,13 @@ fn decode_node(words: &[u32], at: usize) -> (String, Vec<NodeRef>) {
     let word = |offset: usize| words.get(at + offset).copied().unwrap_or(0);
     let head = word(0);
     let (kind, argument) = (head & 0xff, head >> 16);
+    if kind == kind::ROWS {
+        return decode_rows(head, word);
+    }
     let Some(field) = Field::ALL.get((head >> 8 & 0xff) as usize) else {
         return (format!("no node: {head:#010x}"), vec![]);
     };
-    let wide = |offset: usize| u64::from(word(offset)) | u64::from(word(offset + 1)) << 32;
+    let wide = |offset| wide(&word, offset);
     let branch = |test: String, at: usize| {
         let [yes, no] = [at, at + 1].map(|offset| NodeRef(word(offset)));
         let text = format!("{test} ? {} : {}", Target(yes), Target(no));
@@ -116,6 +119,61 @@ fn decode_node(words: &[u32], at: usize) -> (String, Vec<NodeRef>) {
     }
 }
 
+/// A node of bit rows: the rows between the keys of each field, then the children.
+fn decode_rows(head: u32, word: impl Fn(usize) -> u32) -> (String, Vec<NodeRef>) {
+    let mut text = String::from("rows of");
+    // The bits in all rows, and in any.
+    let (mut all, mut any) = (u64::MAX, 0);
+    let mut at = 1;
+    for (tables, stride) in [(head >> 8 & 15, 1), (head >> 12 & 15, 2)] {
+        for _ in 0..tables {
+            let Some(field) = Field::ALL.get(word(at) as usize) else {
+                return (format!("no node: {head:#010x}"), vec![]);
+            };
+            let keys = (0..ROW_KEYS).map(|key| match stride {
+                1 => u64::from(word(at + 1 + key)),
+                _ => wide(&word, at + 1 + 2 * key),
+            });
+            let rows = at + 1 + stride * ROW_KEYS;
+            let mut row = wide(&word, rows);
+            (all, any) = (all & row, any | row);
+            // Writing to a string cannot fail.
+            let _ = write!(text, " {field:?}: {row:#x}");
+            for (i, key) in keys.enumerate() {
+                let before = std::mem::replace(&mut row, wide(&word, rows + 2 * (i + 1)));
+                // Keys that are not used have the row of the one before.
+                if row != before {
+                    let _ = write!(text, ", from {key:#x} {row:#x}");
+                }
+                (all, any) = (all & row, any | row);
+            }
+            text += ";";
+            at = rows + 2 * (ROW_KEYS + 1);
+        }
+    }
+    // The child of no rule has a bit in all rows, unless there are 64 rules.
+    let children = match any.checked_ilog2() {
+        Some(last) if all >> last & 1 != 0 => last as usize + 1,
+        Some(_) => ROW_RULES + 1,
+        None => 0,
+    };
+    let first = (head >> 16) as usize;
+    let children: Vec<_> = (0..children)
+        .map(|child| NodeRef(word(first + child)))
+        .collect();
+    let named: Vec<_> = children
+        .iter()
+        .map(|child| Target(*child).to_string())
+        .collect();
+    let _ = write!(text, " then {}", named.join(", "));
+    (text, children)
+}
+
+/// Two words as one number, low word first.
+fn wide(word: &impl Fn(usize) -> u32, offset: usize) -> u64 {
+    u64::from(word(offset)) | u64::from(word(offset + 1)) << 32
+}
+
 /// A node or a leaf, in words.
 struct Target(NodeRef);
 
@@ -137,7 +195,13 @@ impl fmt::Display for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::tests::compiled;
+    use crate::{
+        compile::{
+            compile_as_long,
+            tests::{compiled, instances},
+        },
+        model::Semantics,
+    };
 
     #[test]
     fn every_value_of_a_filter_is_in_the_words() {
@@ -159,8 +223,34 @@ mod tests {
     }
 
     #[test]
+    fn bit_rows_name_their_children() {
+        let rule = |port: u32| {
+            format!(
+                "<rule action='drop' direction='out'><tcp srcportstart='{port}' dstportstart='{port}'/></rule>"
+            )
+        };
+        let rules = instances(&(0..3).map(rule).collect::<String>());
+        let compiled = compile_as_long(&rules, Semantics::Strict).unwrap();
+        let text = decode(compiled.image.words());
+        let rows = text.iter().find(|line| line.contains("rows of")).unwrap();
+        let expected = "rows of SrcPort: 0x9, from 0x1 0xa, from 0x2 0xc, from 0x3 0x8; \
+                        DstPort: 0x9, from 0x1 0xa, from 0x2 0xc, from 0x3 0x8; \
+                        then drop by entry 4, drop by entry 5, drop by entry 6, accept by entry 1";
+        assert!(rows.ends_with(expected), "{rows}");
+    }
+
+    #[test]
     fn words_that_make_no_sense_are_no_harm() {
-        for word in [0, 1, 0x0502, 0xf_0002, 0xffff, u32::MAX >> 1] {
+        for word in [
+            0,
+            1,
+            0x0502,
+            0x8807,
+            0xffff_ff07,
+            0xf_0002,
+            0xffff,
+            u32::MAX >> 1,
+        ] {
             assert!(decode(&vec![word; 5000]).len() < 2 * MAX_NODES);
         }
         assert!(!decode(&[]).is_empty());

@@ -8,14 +8,14 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use nwfilter_common::{
     ABI_VERSION, Class, Field, FrameDirection, IMAGE_MAGIC, LeafVerdict, MAX_LOOKED, MAX_STEPS,
-    NODES, NodeRef, PAGE_WORDS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS, WORD_LENGTH,
-    WORD_LIMITS, WORD_MAGIC, WORD_TRACKED, flag, head, kind, root_word, set_argument,
+    NODES, NodeRef, PAGE_WORDS, ROW_KEYS, TableLayer, WORD_ABI, WORD_ENTRIES, WORD_FLAGS,
+    WORD_LENGTH, WORD_LIMITS, WORD_MAGIC, WORD_TRACKED, flag, head, kind, root_word, set_argument,
     tracked_classes,
 };
 
 use super::{
     CompileError, Entry, Image, MAX_IMAGE_WORDS,
-    diagram::{Diagram, Effort, Node, Target},
+    diagram::{Diagram, Effort, Node, Rows, Target},
     lower::{DIRECTIONS, Lists},
     rule::{Condition, FlatRule},
     specialise::specialise,
@@ -23,10 +23,13 @@ use super::{
 use crate::model::Semantics;
 
 /// Makes the image of these lists, and counts the nodes on the longest way through it.
-pub(super) fn image(lists: &Lists, semantics: Semantics) -> Result<(Image, usize), CompileError> {
+pub(super) fn image(
+    lists: &Lists,
+    semantics: Semantics,
+    efforts: &[Effort],
+) -> Result<(Image, usize), CompileError> {
     let mut result = Err(too_large(FrameDirection::In, TableLayer::Ethernet, 0));
-    let longest = lists.rules.values().map(Vec::len).max().unwrap_or(0);
-    for effort in Effort::for_lists(longest) {
+    for &effort in efforts {
         result = image_with(lists, semantics, effort);
         if !matches!(result, Err(CompileError::TooLarge { .. })) {
             break;
@@ -292,6 +295,10 @@ impl Nodes {
                 self.nodes[node.0 as usize].looks += 1;
                 node
             }
+            Node::Rows(fields, targets) => {
+                let targets = targets.iter().map(|t| target(*t, refs).0);
+                self.rows(fields, &targets.collect::<Vec<_>>())
+            }
             Node::Split(field, bounds, targets) => {
                 let targets: Vec<NodeRef> = targets.iter().map(|t| target(*t, refs)).collect();
                 match (&bounds[..], &targets[..]) {
@@ -343,8 +350,32 @@ impl Nodes {
         self.search_node(field, &keys, &children)
     }
 
-    fn search_node(&mut self, field: Field, keys: &[u64], children: &[NodeRef]) -> NodeRef {
-        let levels = usize::BITS - keys.len().leading_zeros();
+    fn rows(&mut self, fields: &[Rows], targets: &[u32]) -> NodeRef {
+        let mut node = vec![0];
+        let (wide, narrow): (Vec<_>, Vec<_>) =
+            fields.iter().partition(|rows| rows.field.bits() > 32);
+        for Rows {
+            field,
+            bounds,
+            rows,
+        } in narrow.iter().chain(&wide)
+        {
+            node.push(field.index() as u32);
+            keys(&mut node, *field, bounds, ROW_KEYS);
+            let last = rows[rows.len() - 1];
+            for i in 0..=ROW_KEYS {
+                let row = rows.get(i).unwrap_or(&last);
+                node.extend([*row as u32, (row >> 32) as u32]);
+            }
+        }
+        let counts = narrow.len() | wide.len() << 4;
+        node[0] = head(kind::ROWS, counts, node.len() as u32);
+        node.extend(targets);
+        self.push(node, targets.len())
+    }
+
+    fn search_node(&mut self, field: Field, bounds: &[u64], children: &[NodeRef]) -> NodeRef {
+        let levels = usize::BITS - bounds.len().leading_zeros();
         let width = 1usize << levels;
         let narrow = field.bits() <= 32;
         let kind = if narrow {
@@ -353,15 +384,20 @@ impl Nodes {
             kind::SEARCH64
         };
         let mut node = vec![head(kind, field.index(), levels)];
-        for i in 0..width - 1 {
-            let key = keys.get(i).copied().unwrap_or(u64::MAX);
-            node.push(key as u32);
-            if !narrow {
-                node.push((key >> 32) as u32);
-            }
-        }
+        keys(&mut node, field, bounds, width - 1);
         let last = children[children.len() - 1];
         node.extend((0..width).map(|i| children.get(i).unwrap_or(&last).0));
         self.push(node, width)
+    }
+}
+
+/// Appends a field's keys, `count` together with those that are not used.
+fn keys(node: &mut Vec<u32>, field: Field, keys: &[u64], count: usize) {
+    for i in 0..count {
+        let key = keys.get(i).copied().unwrap_or(u64::MAX);
+        node.push(key as u32);
+        if field.bits() > 32 {
+            node.push((key >> 32) as u32);
+        }
     }
 }

@@ -4,20 +4,25 @@
 mod decode;
 mod diagram;
 mod encode;
+mod exact;
 mod lower;
 mod print;
+mod rows;
 mod rule;
 mod set;
 mod slots;
 mod specialise;
+mod state;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod tree;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use nwfilter_common::{FrameDirection, PAGE_WORDS, Page, Slot, TableLayer};
 
+use self::diagram::Effort;
 pub use self::{
     decode::decode,
     rule::{BitTest, Condition, FlatRule, LimitTest, Outcome, SetTest, SlotTest},
@@ -182,8 +187,28 @@ pub enum CompileError {
 ///
 /// See [`CompileError`].
 pub fn compile(instances: &[Instance], semantics: Semantics) -> Result<Compiled, CompileError> {
+    compile_with(instances, semantics, Effort::USUAL)
+}
+
+/// As [`compile`], with the tables of long lists also for short ones: for tests.
+///
+/// # Errors
+///
+/// See [`CompileError`].
+pub fn compile_as_long(
+    instances: &[Instance],
+    semantics: Semantics,
+) -> Result<Compiled, CompileError> {
+    compile_with(instances, semantics, Effort::TREES)
+}
+
+fn compile_with(
+    instances: &[Instance],
+    semantics: Semantics,
+    efforts: &[Effort],
+) -> Result<Compiled, CompileError> {
     let lists = lower::lower(instances, semantics)?;
-    let (image, steps) = encode::image(&lists, semantics)?;
+    let (image, steps) = encode::image(&lists, semantics, efforts)?;
     Ok(Compiled {
         image,
         slots: lists.slots,

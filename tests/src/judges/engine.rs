@@ -8,7 +8,7 @@ use nwfilter_common::{
     SetName, TableLayer, Work,
 };
 use nwfilter_ctl::{
-    compile::{CompileError, Compiled, Entry, compile},
+    compile::{CompileError, Compiled, Entry, compile, compile_as_long},
     model::{Layer, Semantics},
     resolve::Instance,
 };
@@ -18,6 +18,7 @@ use crate::judge::{Cause, Decision, FrameDirection, Verdict};
 
 /// The engine with the image and the record of one port.
 pub struct Engine {
+    name: &'static str,
     compiled: Compiled,
     record: PortRecord,
     tables: MemoryTables,
@@ -31,7 +32,19 @@ impl Engine {
     ///
     /// What the compiler refuses.
     pub fn new(instances: &[Instance], semantics: Semantics) -> Result<Self, CompileError> {
-        let compiled = compile(instances, semantics)?;
+        compile(instances, semantics).map(|compiled| Self::with(compiled, "engine"))
+    }
+
+    /// As [`Engine::new`], with the tables of long lists.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::new`].
+    pub fn as_long(instances: &[Instance], semantics: Semantics) -> Result<Self, CompileError> {
+        compile_as_long(instances, semantics).map(|compiled| Self::with(compiled, "trees"))
+    }
+
+    fn with(compiled: Compiled, name: &'static str) -> Self {
         let mut record = PortRecord {
             // Any but 0, which would say that there is no port.
             ifindex: 1,
@@ -47,12 +60,13 @@ impl Engine {
         for (name, elements) in super::sets::sets() {
             tables.set(name, elements);
         }
-        Ok(Self {
+        Self {
+            name,
             compiled,
             record,
             tables,
             work,
-        })
+        }
     }
 }
 
@@ -76,7 +90,7 @@ impl Engine {
 
 impl Decider for Engine {
     fn name(&self) -> &'static str {
-        "engine"
+        self.name
     }
 
     fn decide(&mut self, direction: FrameDirection, frame: &[u8], now: u64) -> Result<Decision> {

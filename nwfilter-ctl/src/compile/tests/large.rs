@@ -14,10 +14,10 @@ const COUNTS: &[u32] = if cfg!(debug_assertions) {
 };
 
 /// A small generator of numbers (Marsaglia, "Xorshift RNGs", 2003): the same on every run.
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn next(&mut self, below: u64) -> u64 {
+    pub(super) fn next(&mut self, below: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

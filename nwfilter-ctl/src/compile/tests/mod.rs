@@ -4,6 +4,7 @@
 mod images;
 mod large;
 mod lists;
+mod overlapping;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -41,7 +42,7 @@ fn builtin(filter: &str, mac: &str, parameters: &[(&str, &str)]) -> Compiled {
 }
 
 /// A filter of these entries.
-fn instances(entries: &str) -> Vec<Instance> {
+pub(super) fn instances(entries: &str) -> Vec<Instance> {
     let xml = format!("<filter name='main'>{entries}</filter>");
     let (filter, found) = parse_filter(&xml, Semantics::Strict);
     let filter = filter.unwrap_or_else(|| panic!("{found:?}"));
