@@ -27,7 +27,7 @@ use super::{
 /// How long one measurement takes: so short that most have a CPU for themselves all the time.
 const SAMPLE: Duration = Duration::from_millis(1);
 /// Measurements of which the median is taken.
-const ROUNDS: usize = 51;
+const ROUNDS: usize = 151;
 
 /// All measurements of the datapath.
 pub(crate) const SECTIONS: &[super::Section] = &[
