@@ -344,11 +344,6 @@ fn no_closed_port_hears_of_made_up_fragments() {
     let rounds = if long() { 500 } else { 10 };
     for filter in [PORTS, STATES] {
         let mut stacks = Stacks::new(filter, &Version::BOTH);
-        for namespace in [stacks.inside(), stacks.outside()] {
-            // What is never complete is not to fill the kernel's memory.
-            namespace.sysctl("net/ipv4/ipfrag_time", "1").unwrap();
-            namespace.sysctl("net/ipv6/ip6frag_time", "1").unwrap();
-        }
         let counts = play(&stacks, &ways(&stacks), rounds, |way, frames| {
             let mut text = String::new();
             for frame in frames {
