@@ -7,7 +7,7 @@ use crate::{
 
 /// Grows with every change to a layout or a meaning that both sides share: types and constants of
 /// this module, of `image`, `field` and `class`. Pinned objects of another version are replaced.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Names of maps and programs in the object, which are also their names below the pin directory.
 pub mod names {
@@ -331,3 +331,64 @@ const _: () = {
     assert!(size_of::<Counter>() == 16);
     assert!(size_of::<DropEvent>() == 32 + SNAPSHOT_LEN);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        CLASSES, Count, Entry, FIELD_WORDS, Field, Fragment, Key, Key4, LearnEvent, Member, NODES,
+        PAGE_WORDS, PLACES, RECENT, Recent, SetKey, Source, Timeouts, Tracking, kind,
+    };
+
+    /// What pins of a version hold. Two changes that are made apart from each other touch the same lines
+    /// here, so that they cannot both be the same version unnoticed.
+    #[test]
+    fn another_layout_is_another_version() {
+        let kinds = [
+            kind::EQUAL32,
+            kind::EQUAL64,
+            kind::SEARCH32,
+            kind::SEARCH64,
+            kind::SLOTS,
+            kind::SLOT_PAIRS,
+            kind::BIT,
+            kind::ROWS,
+            kind::LIMIT,
+            kind::SET,
+        ];
+        let tables = [
+            FIELD_WORDS,
+            Field::ALL.len(),
+            CLASSES,
+            NODES,
+            PAGE_WORDS,
+            PLACES,
+            RECENT,
+        ];
+        let sizes = [
+            size_of::<PortRecord>(),
+            size_of::<DropEvent>(),
+            size_of::<LearnEvent>(),
+            size_of::<Entry>(),
+            size_of::<Key>(),
+            size_of::<Key4>(),
+            size_of::<Recent>(),
+            size_of::<Fragment>(),
+            size_of::<Member>(),
+            size_of::<Source>(),
+            size_of::<Count>(),
+            size_of::<SetKey>(),
+            size_of::<Timeouts>(),
+            size_of::<Tracking>(),
+        ];
+        assert_eq!(
+            (ABI_VERSION, kinds, tables, sizes),
+            (
+                6,
+                [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+                [64, 46, 64, 272, 4096, 4096, 8192],
+                [304, 128, 1560, 32, 40, 16, 64, 168, 64, 32, 16, 24, 128, 64],
+            )
+        );
+    }
+}
