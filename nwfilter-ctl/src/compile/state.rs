@@ -143,6 +143,7 @@ impl<'a> List<'a> {
             Outcome::Skip(position) => Some(rules.partition_point(|(at, _)| *at < position)),
             Outcome::Decide(_) => None,
         });
+        debug_assert!(!skips_cross(rules), "see `normalise`");
         Self {
             diagram,
             rules,
@@ -240,7 +241,9 @@ impl<'a> List<'a> {
             .map(|(_, condition)| condition)
     }
 
-    /// Leaves out what can no longer be reached: all behind a rule that is sure to match.
+    /// Leaves out what can no longer be reached: all behind a rule that is sure to match, and what a skip
+    /// that is sure to happen goes over. That no other skip leads there is for the list to see to: within
+    /// what one skip goes over, none leads beyond where it does. So it is with chains.
     pub(super) fn normalise(&self, rules: impl IntoIterator<Item = Pending>) -> Vec<Pending> {
         let mut state = Vec::new();
         let mut resume = 0;
@@ -299,5 +302,53 @@ impl<'a> List<'a> {
             });
             self.normalise(rest)
         })
+    }
+}
+
+/// Whether a skip begins within what another one goes over and leads beyond where that leads.
+fn skips_cross(rules: &[(usize, FlatRule)]) -> bool {
+    // Where those lead that go over the rule, the nearest last.
+    let mut landings: Vec<usize> = Vec::new();
+    rules.iter().any(|(at, rule)| {
+        landings.retain(|landing| landing > at);
+        let Outcome::Skip(landing) = rule.outcome else {
+            return false;
+        };
+        let crosses = landings.last().is_some_and(|nearest| landing > *nearest);
+        landings.push(landing);
+        crosses
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use nwfilter_common::LeafVerdict;
+
+    use super::*;
+
+    #[test]
+    fn skips_lead_to_the_same_end_or_nearer() {
+        let rules = |skips: &[usize]| -> Vec<(usize, FlatRule)> {
+            let rule = |(at, skip): (usize, &usize)| {
+                let outcome = match skip {
+                    0 => Outcome::Decide(LeafVerdict::Drop),
+                    skip => Outcome::Skip(*skip),
+                };
+                let (entry, conditions) = (0, vec![]);
+                let rule = FlatRule {
+                    entry,
+                    outcome,
+                    conditions,
+                };
+                (at, rule)
+            };
+            skips.iter().enumerate().map(rule).collect()
+        };
+        for fine in [&[3, 3, 0, 0][..], &[4, 2, 4, 0, 0], &[1, 2, 3, 0]] {
+            assert!(!skips_cross(&rules(fine)), "{fine:?}");
+        }
+        for crossing in [&[2, 3, 0, 0][..], &[3, 0, 4, 0, 0], &[4, 2, 5, 0, 0, 0]] {
+            assert!(skips_cross(&rules(crossing)), "{crossing:?}");
+        }
     }
 }

@@ -4,12 +4,12 @@
 //! of how those are made.
 //!
 //! A share may cut through what a rule asks for; then the rule stays open there, and the field may be
-//! tested again further down. Where no search makes a list shorter, it is cut in two, and the first half
-//! goes on with the second.
+//! tested again further down. Where no search makes a list shorter, it is cut into parts, each of which
+//! goes on with the next.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use nwfilter_common::{Field, kind};
+use nwfilter_common::{Field, MAX_LOOKED, kind};
 
 use super::{
     diagram::{Effort, Node, Target},
@@ -62,6 +62,8 @@ struct Cut {
     cost: usize,
     /// The [`openness`] of the one that has most.
     most: usize,
+    /// Most limits too many in one of them.
+    excess: usize,
 }
 
 /// What a state's diagram depends on: its rules, and the windows of what they still test.
@@ -136,6 +138,7 @@ impl Tree<'_, '_> {
             let openness = openness.max(enough) as u128;
             cost as u128 * openness * openness
         };
+        let excess = self.excess(state);
         let mut best: Option<Cut> = None;
         for &field in fields {
             let bounds = self.bounds(state, field, windows);
@@ -143,17 +146,25 @@ impl Tree<'_, '_> {
             while shares > 1 {
                 let firsts = quantiles(windows.of(field).first, &bounds, shares);
                 shares = firsts.len().min(shares) / 2;
-                let Some(cut) = self.cut(state, field, windows.of(field).last, firsts, limit)
+                let Some(mut cut) = self.cut(state, field, windows.of(field).last, firsts, limit)
                 else {
                     continue;
                 };
-                let better = |best: &Cut| score(cut.cost, cut.most) < score(best.cost, best.most);
+                if excess > 0 {
+                    let states = cut.states.iter().map(|state| self.excess(state));
+                    cut.excess = states.max().unwrap_or(0);
+                }
+                let worth = |cut: &Cut| (cut.excess, score(cut.cost, cut.most));
+                let better = |best: &Cut| worth(&cut) < worth(best);
                 if best.as_ref().is_none_or(better) {
                     best = Some(cut);
                 }
             }
         }
-        best.filter(|cut| score(cut.cost, cut.most) <= score(cost(state), openness(state)))
+        // More limits than may look at a frame are to be told apart at any price.
+        best.filter(|cut| {
+            cut.excess < excess || score(cut.cost, cut.most) <= score(cost(state), openness(state))
+        })
     }
 
     /// Where the field's tests begin and end to hold in its window, ascending, each as often as it occurs.
@@ -237,6 +248,7 @@ impl Tree<'_, '_> {
             states,
             cost,
             most,
+            excess: 0,
         })
     }
 
@@ -273,13 +285,12 @@ impl Tree<'_, '_> {
     /// One part of a state after the other, from the back: as long ones as rows can have. Rules with tests
     /// that rows cannot have are alone, unless most rules take the same test.
     fn in_turn(&mut self, state: &[Pending], windows: &Windows, budget: usize) -> Target {
-        let (rules, last) = state.split_at(state.len() - 1);
-        let first = rules.iter().find_map(|pending| self.special(*pending));
-        if let Some(subject) = first.filter(|subject| self.is_usual(rules, *subject)) {
-            return self.either(state, subject, windows, budget);
+        if let Some((subject, states)) = self.common(state, budget) {
+            return self.either(subject, states, windows, budget);
         }
+        let (rules, last) = state.split_at(state.len() - 1);
         let mut parts: Vec<&[Pending]> = rules
-            .chunk_by(|a, b| self.special(*a).is_none() && self.special(*b).is_none())
+            .chunk_by(|a, b| !self.is_special(*a) && !self.is_special(*b))
             .collect();
         let one = parts.len() == 1;
         let mut next = last[0];
@@ -317,15 +328,14 @@ impl Tree<'_, '_> {
         fitting
     }
 
-    /// By a test that says yes or no.
+    /// By a test that says yes or no, and its states.
     fn either(
         &mut self,
-        state: &[Pending],
         subject: Subject,
+        states: [Vec<Pending>; 2],
         windows: &Windows,
         budget: usize,
     ) -> Target {
-        let states = self.list.either(state, subject);
         let whole: usize = states.iter().map(|state| cost(state)).sum();
         let [yes, no] = states.map(|state| {
             let budget = budget * cost(&state) / whole.max(1);
@@ -337,19 +347,48 @@ impl Tree<'_, '_> {
         }
     }
 
-    /// The first test of a rule that rows cannot have.
-    fn special(&self, pending: Pending) -> Option<Subject> {
-        let keys = &self.list.keys[pending.rule as usize];
-        let open = (0..keys.len()).filter(|i| pending.open >> i & 1 != 0);
-        let mut subjects = open.map(|i| keys[i].subject);
-        subjects.find(|subject| !matches!(subject, Subject::Field(_)))
+    /// The open tests of a rule that rows cannot have.
+    fn specials(&self, pending: Pending) -> impl Iterator<Item = Subject> + '_ {
+        let keys = match pending.open {
+            0 => &[],
+            _ => &self.list.keys[pending.rule as usize][..],
+        };
+        let open = keys.iter().enumerate();
+        open.filter(move |(i, _)| pending.open >> i & 1 != 0)
+            .map(|(_, key)| key.subject)
+            .filter(|subject| !matches!(subject, Subject::Field(_)))
     }
 
-    /// Whether at least half of the rules take a test, and taking it has no effect.
-    fn is_usual(&self, rules: &[Pending], subject: Subject) -> bool {
-        let with = |pending: &&Pending| self.list.open_condition(**pending, subject).is_some();
-        !matches!(subject, Subject::Limit(_))
-            && 2 * rules.iter().filter(with).count() >= rules.len()
+    fn is_special(&self, pending: Pending) -> bool {
+        self.specials(pending).next().is_some()
+    }
+
+    /// A test that is to be taken once for all rules, and the states after it: at least half of the rules
+    /// take it, or an eighth and the budget has room for both states. It has no effect.
+    fn common(&self, state: &[Pending], budget: usize) -> Option<(Subject, [Vec<Pending>; 2])> {
+        let rules = state.len() - 1;
+        let mut counts: BTreeMap<Subject, usize> = BTreeMap::new();
+        for subject in state.iter().flat_map(|pending| self.specials(*pending)) {
+            if !matches!(subject, Subject::Limit(_)) {
+                *counts.entry(subject).or_default() += 1;
+            }
+        }
+        // The first of those that most take.
+        let (subject, count) = counts.into_iter().rev().max_by_key(|(_, count)| *count)?;
+        let states = self.list.either(state, subject);
+        let together: usize = states.iter().map(|state| cost(state)).sum();
+        let common = 2 * count >= rules || 8 * count >= rules && together <= budget;
+        common.then_some((subject, states))
+    }
+
+    /// Connection limits of a state beyond those that may look at a frame.
+    fn excess(&self, state: &[Pending]) -> usize {
+        let limited = |pending: &&Pending| {
+            let mut specials = self.specials(**pending);
+            specials.any(|subject| matches!(subject, Subject::Limit(_)))
+        };
+        let limits = state.iter().filter(limited).count();
+        limits.saturating_sub(MAX_LOOKED)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Lists of rules that overlap in many fields, compared with walking through the flat list.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt::Write as _,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use nwfilter_common::{Field, Hook, MemoryTables, PortRecord, SetKey, SetName, Work, decide};
 
@@ -137,7 +140,8 @@ fn expected(rules: &[FlatRule], work: &Work) -> (u32, Vec<u16>) {
             Condition::In(field, set) => set.contains(work.fields[field.index()]),
             // See `agrees`.
             Condition::Set(test, wanted) => {
-                (work.fields[test.field.index()] >> 31 & 1 != 0) == *wanted
+                let end = [Field::Ip4Src, Field::Ip4Dst][usize::from(test.destinations)];
+                (work.fields[end.index()] >> 31 & 1 != 0) == *wanted
             }
             Condition::Limit(..) => true,
             other => panic!("{other}"),
@@ -318,6 +322,33 @@ fn sets_in_all_rules() {
         .collect();
     let compiled = agrees(&rules("tcp", &attributes), TableLayer::Inet, false, 1000);
     assert!(compiled.steps < 12, "{}", compiled.steps);
+}
+
+#[test]
+fn sets_and_addresses_of_the_vm_in_thirds_of_the_rules() {
+    let mut attributes = attributes(Overlap::Hopeless, false, 400);
+    for (i, rule) in attributes.iter_mut().enumerate() {
+        *rule += [
+            " ipset='high' ipsetflags='src'",
+            " ipset='high' ipsetflags='dst'",
+            " srcmacaddr='02:00:00:00:00:01'",
+        ][i % 3];
+    }
+    let compiled = agrees(&rules("tcp", &attributes), TableLayer::Inet, false, 1000);
+    assert!(compiled.steps < 40, "{}", compiled.steps);
+}
+
+#[test]
+fn more_limits_than_may_look_at_a_frame() {
+    let mut attributes = attributes(Overlap::Hopeless, false, 400);
+    // More than a frame may meet, but each is about another port.
+    for (i, rule) in attributes.iter_mut().step_by(10).enumerate() {
+        let end = rule.find(" dstportstart").unwrap();
+        rule.truncate(end);
+        let _ = write!(rule, " dstportstart='{}' connlimit-above='1000'", 1000 * i);
+    }
+    let compiled = agrees(&rules("tcp", &attributes), TableLayer::Inet, false, 1000);
+    assert!(compiled.steps < 200, "{}", compiled.steps);
 }
 
 #[test]
