@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fmt::Write as _,
     fs,
@@ -333,56 +334,77 @@ fn large_changes_hold_up_nobody() {
         options.write(true).custom_flags(libc::O_NONBLOCK);
         options.open(&gate).ok()
     };
-    let during = |change: &(dyn Fn() -> (i32, String) + Sync), meanwhile: &dyn Fn()| {
+    let during = |change: &(dyn Fn() -> (i32, String) + Sync), meanwhile: &dyn Fn(u32)| {
         thread::scope(|scope| {
             let change = scope.spawn(change);
-            let mut at_work = false;
+            let mut times = 0;
             // It may have to begin anew, and then comes to the gate once more.
             while !change.is_finished() {
-                let opened = open();
-                if opened.is_some() && !at_work {
-                    meanwhile();
-                    at_work = true;
+                if let Some(_opened) = open() {
+                    meanwhile(times);
+                    times += 1;
                 }
                 thread::yield_now();
             }
             let (status, message) = change.join().unwrap();
             assert_eq!(status, 0, "{message}");
-            assert!(at_work);
+            assert!(times > 0);
         });
     };
     let [a, b, c] = [1, 2, 3].map(|host| [10, 1, 0, host]);
     let passing = || [a, b, c].map(|address| host.passes(address, 80));
 
-    during(&|| host.set(&["create", "blocked", "10.1.0.1"]), &|| {
-        assert_eq!(host.set(&["list"]).1, "Name  Elements\n");
-        assert_eq!(passing(), [true, true, true]);
+    during(&|| host.set(&["create", "blocked", "10.1.0.1"]), &|time| {
+        if time == 0 {
+            assert_eq!(host.set(&["list"]).1, "Name  Elements\n");
+            assert_eq!(passing(), [true, true, true]);
+        }
     });
     assert_eq!(passing(), [false, true, true]);
     // What is done meanwhile is not undone: the change is worked out again.
     during(
         &|| host.set(&["add", "blocked", "10.1.0.2", "10.1.1.0/24"]),
-        &|| {
-            assert_eq!(host.set(&["add", "blocked", "10.1.0.3"]).0, 0);
-            assert_eq!(passing(), [false, true, false]);
+        &|time| {
+            if time == 0 {
+                assert_eq!(host.set(&["add", "blocked", "10.1.0.3"]).0, 0);
+                assert_eq!(passing(), [false, true, false]);
+            }
         },
     );
     assert_eq!(passing(), [false, false, false]);
     during(
         &|| host.set(&["del", "blocked", "10.1.0.1", "10.1.1.0/24"]),
-        &|| {
-            assert_eq!(host.set(&["del", "blocked", "10.1.0.2"]).0, 0);
-            assert_eq!(passing(), [false, true, false]);
+        &|time| {
+            if time == 0 {
+                assert_eq!(host.set(&["del", "blocked", "10.1.0.2"]).0, 0);
+                assert_eq!(passing(), [false, true, false]);
+            }
         },
     );
     assert_eq!(host.set(&["show", "blocked"]).1, "10.1.0.3\n");
     assert_eq!(passing(), [true, true, false]);
     let saved = "create blocked hash:ip family inet\nadd blocked 10.1.0.1\n";
-    during(&|| host.import(saved), &|| {
-        assert_eq!(host.set(&["list"]).1, "Name     Elements\nblocked  1\n");
-        assert_eq!(passing(), [true, true, false]);
+    during(&|| host.import(saved), &|time| {
+        if time == 0 {
+            assert_eq!(host.set(&["list"]).1, "Name     Elements\nblocked  1\n");
+            assert_eq!(passing(), [true, true, false]);
+        }
     });
     assert_eq!(passing(), [false, true, true]);
+    // Who changes the set all the time holds up nobody either.
+    let most = Cell::new(0);
+    during(
+        &|| host.set(&["add", "blocked", "10.1.0.2", "10.1.0.3"]),
+        &|time| {
+            most.set(time);
+            if time < 20 {
+                let element = format!("10.2.0.{time}");
+                assert_eq!(host.set(&["add", "blocked", &element]).0, 0);
+            }
+        },
+    );
+    assert!(most.get() < 20, "begun anew for ever");
+    assert_eq!(passing(), [false, false, false]);
 }
 
 #[test]

@@ -43,12 +43,15 @@ impl Control {
         for (name, set) in loaded {
             match set {
                 Ok(set) => {
-                    if self.sets.get(&name).map(Arc::as_ref) != Some(&set)
+                    let before = self.sets.get(&name).filter(|before| ***before == set);
+                    if before.is_none()
                         && let Ok(key) = set_name(&name)
                     {
                         changed.push((key, Filled::new(set.keys())?));
                     }
-                    sets.insert(name, Arc::new(set));
+                    // One that is as before is the same one, for changes that are at work.
+                    let set = before.cloned().unwrap_or_else(|| Arc::new(set));
+                    sets.insert(name, set);
                 }
                 Err(error) => {
                     warn!("set {name} cannot be used and stays as it is: {error}");
@@ -203,6 +206,8 @@ impl Control {
     fn restore_set(&self, name: &str) {
         let restored = match self.sets.get(name) {
             Some(before) => self.set_files.save(name, before),
+            // What it was before made no sense; at least the next start has a set then.
+            None if self.broken_sets.contains_key(name) => Ok(()),
             None => self.set_files.remove(name),
         };
         if let Err(error) = restored {

@@ -23,7 +23,13 @@ pub(super) struct SetChange {
     call: Call,
     /// What is added to, or removed from.
     base: Option<Arc<AddressSet>>,
+    /// How often it has begun anew, because that has changed.
+    rounds: u32,
 }
+
+/// A change that has begun anew so often is worked out in the loop: others who change the set all the time
+/// must not hold it up for ever.
+const MAX_ROUNDS: u32 = 2;
 
 /// A change that was worked out: its sets are in the kernel, and still without effect.
 pub(super) struct FilledSets {
@@ -119,16 +125,24 @@ impl Control {
             Call::SetAdd { name, .. } | Call::SetDel { name, .. } => Some(self.find_set(name)?),
             _ => None,
         };
-        Ok(SetChange { call, base })
+        Ok(SetChange {
+            call,
+            base,
+            rounds: 0,
+        })
     }
 
     /// Puts a change into force.
     pub(super) fn finish_set_change(&mut self, filled: FilledSets) -> Result<Outcome, ApiError> {
-        let FilledSets { change, sets } = filled;
+        let FilledSets { change, mut sets } = filled;
         fault::begin(change.call.name());
         let now = self.begin_set_change(change.call)?;
         if now.base.as_ref().map(Arc::as_ptr) != change.base.as_ref().map(Arc::as_ptr) {
-            return Ok(Outcome::Begun(now));
+            let rounds = change.rounds + 1;
+            if rounds < MAX_ROUNDS {
+                return Ok(Outcome::Begun(SetChange { rounds, ..now }));
+            }
+            sets = now.sets();
         }
         let mut infos = self.replace_sets(sets?)?;
         Ok(Outcome::Done(match now.call {
