@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    slice,
     sync::Arc,
 };
 
@@ -14,7 +15,7 @@ use super::{
     api::{ApiError, ErrorKind, SetInfo},
     control::Control,
     error::chain,
-    set_change::NewSet,
+    set_change::{NewSet, with, without},
 };
 use crate::{
     address_set::{self, AddressSet, Element, SetError, set_name},
@@ -131,9 +132,8 @@ impl Control {
     }
 
     /// Adds one element to a set.
-    pub(super) fn add_to_set(&mut self, name: &str, element: &str) -> Result<SetInfo, ApiError> {
-        let mut set = AddressSet::clone(&*self.find_set(name)?);
-        set.add([element]).map_err(|error| invalid(&error))?;
+    pub(super) fn add_to_set(&mut self, name: &str, element: &String) -> Result<SetInfo, ApiError> {
+        let set = with(Some(&*self.find_set(name)?), slice::from_ref(element))?;
         let (element, exception) = address_set::entry(element).map_err(|error| invalid(&error))?;
         self.change_set(name, set, &element, Some(exception))
     }
@@ -142,13 +142,10 @@ impl Control {
     pub(super) fn remove_from_set(
         &mut self,
         name: &str,
-        element: &str,
+        element: &String,
     ) -> Result<SetInfo, ApiError> {
-        let mut set = AddressSet::clone(&*self.find_set(name)?);
+        let set = without(name, Some(&*self.find_set(name)?), slice::from_ref(element))?;
         let element: Element = element.parse().map_err(|error| invalid(&error))?;
-        if !set.remove(&element) {
-            return Err(not_in_set(name, &element));
-        }
         self.change_set(name, set, &element, None)
     }
 
@@ -227,11 +224,6 @@ fn unusable(name: &str, error: &str) -> String {
     format!(
         "the file of the set `{name}` cannot be used: {error}; repair it and reload, or destroy the set"
     )
-}
-
-pub(super) fn not_in_set(name: &str, element: &Element) -> ApiError {
-    let message = format!("`{element}` is not in the set `{name}`");
-    ApiError::new(ErrorKind::NotFound, message)
 }
 
 fn info(name: &str, set: &AddressSet) -> SetInfo {

@@ -8,9 +8,9 @@ use nwfilter_common::SetName;
 use serde_json::{Value, json};
 
 use super::{
-    api::{ApiError, Call},
+    api::{ApiError, Call, ErrorKind},
     control::Control,
-    set_calls::{invalid, kernel, not_in_set},
+    set_calls::{invalid, kernel},
 };
 use crate::{
     address_set::{AddressSet, Element, SetError, set_name},
@@ -91,14 +91,16 @@ impl SetChange {
     }
 }
 
-fn with(base: Option<&AddressSet>, elements: &[String]) -> Result<AddressSet, ApiError> {
+/// A set with these elements, too.
+pub(super) fn with(base: Option<&AddressSet>, elements: &[String]) -> Result<AddressSet, ApiError> {
     let mut set = base.cloned().unwrap_or_default();
     let texts = elements.iter().map(String::as_str);
     set.add(texts).map_err(|error| invalid(&error))?;
     Ok(set)
 }
 
-fn without(
+/// The set of this name without these elements, all of which it has.
+pub(super) fn without(
     name: &str,
     base: Option<&AddressSet>,
     elements: &[String],
@@ -108,7 +110,8 @@ fn without(
         elements.iter().map(|element| element.parse()).collect();
     for element in parsed.map_err(|error| invalid(&error))? {
         if !set.remove(&element) {
-            return Err(not_in_set(name, &element));
+            let message = format!("`{element}` is not in the set `{name}`");
+            return Err(ApiError::new(ErrorKind::NotFound, message));
         }
     }
     Ok(set)
