@@ -83,10 +83,7 @@ impl States<'_, '_> {
     /// What to test next: of what the first rule tests, what most rules test, and in most ways.
     fn choose(&mut self, state: &[Pending]) -> Subject {
         let first = state[0];
-        let open = (0..self.list.keys[first.rule as usize].len())
-            .filter(|i| first.open & (1 << i) != 0)
-            .map(|i| self.list.keys[first.rule as usize][i].subject);
-        let mut open: Vec<Subject> = open.collect();
+        let mut open: Vec<Subject> = self.list.open_subjects(first).collect();
         // A limit looks only at what all other tests of its rule match.
         if !matches!(open[..], [_]) {
             open.retain(|subject| !matches!(subject, Subject::Limit(_)));

@@ -39,11 +39,10 @@ pub(super) fn node(list: &List<'_>, state: &[Pending], windows: &Windows) -> Opt
         .iter()
         .map(|(field, tests)| {
             let window = windows.of(*field);
-            let mut bounds = Vec::new();
-            for (low, high) in tests.iter().flat_map(|(_, set)| window.part_of(set)) {
-                bounds.extend((low > window.first).then_some(low));
-                bounds.extend((high < window.last).then(|| high + 1));
-            }
+            let mut bounds: Vec<u64> = tests
+                .iter()
+                .flat_map(|(_, set)| window.bounds_of(set))
+                .collect();
             bounds.sort_unstable();
             bounds.dedup();
             let row = |value: &u64| {

@@ -73,6 +73,15 @@ impl Window {
             .filter(move |(low, high)| *low <= last && *high >= first)
             .map(move |(low, high)| (first.max(*low), last.min(*high)))
     }
+
+    /// Where in the window a set begins or ends, the window's own beginning left out.
+    pub(super) fn bounds_of(self, set: &ValueSet) -> impl Iterator<Item = u64> + '_ {
+        self.part_of(set).flat_map(move |(low, high)| {
+            let begins = (low > self.first).then_some(low);
+            let ends = (high < self.last).then(|| high + 1);
+            begins.into_iter().chain(ends)
+        })
+    }
 }
 
 /// The windows of fields that have been tested, but not exactly.
@@ -225,6 +234,19 @@ impl<'a> List<'a> {
         }
         let keys = &self.keys[pending.rule as usize];
         (0..keys.len()).find(|i| pending.open & (1 << i) != 0 && keys[*i].subject == subject)
+    }
+
+    /// What the open conditions of a pending rule are about.
+    pub(super) fn open_subjects(&self, pending: Pending) -> impl Iterator<Item = Subject> + '_ {
+        let keys = match pending.open {
+            0 => &[],
+            _ => &self.keys[pending.rule as usize][..],
+        };
+        let open = move |(i, _): &(usize, _)| pending.open & (1 << i) != 0;
+        keys.iter()
+            .enumerate()
+            .filter(open)
+            .map(|(_, key)| key.subject)
     }
 
     /// The open conditions of a pending rule.

@@ -173,10 +173,7 @@ impl Tree<'_, '_> {
         let mut bounds = Vec::new();
         for &pending in state {
             if let Some(Condition::In(_, set)) = self.open(pending, Subject::Field(field)) {
-                for (low, high) in window.part_of(set) {
-                    bounds.extend((low > window.first).then_some(low));
-                    bounds.extend((high < window.last).then(|| high + 1));
-                }
+                bounds.extend(window.bounds_of(set));
             }
         }
         bounds.sort_unstable();
@@ -349,14 +346,8 @@ impl Tree<'_, '_> {
 
     /// The open tests of a rule that rows cannot have.
     fn specials(&self, pending: Pending) -> impl Iterator<Item = Subject> + '_ {
-        let keys = match pending.open {
-            0 => &[],
-            _ => &self.list.keys[pending.rule as usize][..],
-        };
-        let open = keys.iter().enumerate();
-        open.filter(move |(i, _)| pending.open >> i & 1 != 0)
-            .map(|(_, key)| key.subject)
-            .filter(|subject| !matches!(subject, Subject::Field(_)))
+        let open = self.list.open_subjects(pending);
+        open.filter(|subject| !matches!(subject, Subject::Field(_)))
     }
 
     fn is_special(&self, pending: Pending) -> bool {

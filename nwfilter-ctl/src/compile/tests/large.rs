@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use nwfilter_common::{Field, Hook, MAX_STEPS, MemoryTables, PortRecord, Work, decide};
+use nwfilter_common::{Field, MAX_STEPS};
 
 use super::*;
 
@@ -78,19 +78,7 @@ fn frame(source: u32, destination: u32, port: u16) -> Vec<u8> {
 
 /// Who decides a frame from the VM.
 fn decided(compiled: &Compiled, frame: &[u8]) -> Entry {
-    let record = PortRecord {
-        entries: compiled.entries.len() as u32,
-        flags: PortRecord::READY,
-        ..PortRecord::default()
-    };
-    let hook = Hook {
-        direction: FrameDirection::Out,
-        port: 0,
-        record: &record,
-    };
-    let pages = compiled.image.pages();
-    let tables = MemoryTables::new();
-    let verdict = decide(frame, &hook, pages, &tables, &mut Work::new());
+    let verdict = verdict(compiled, frame, &MemoryTables::new(), &mut Work::new());
     compiled.entries[verdict.entry() as usize].clone()
 }
 

@@ -8,6 +8,8 @@ mod overlapping;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use nwfilter_common::{Hook, MemoryTables, PortRecord, Verdict, Work, decide};
+
 use super::*;
 use crate::{
     builtin::Flavour,
@@ -56,4 +58,19 @@ pub(super) fn instances(entries: &str) -> Vec<Instance> {
 
 pub(super) fn compiled(entries: &str) -> Compiled {
     compile(&instances(entries), Semantics::Strict).unwrap()
+}
+
+/// What an image makes of a frame from the VM, on a port without addresses.
+fn verdict(compiled: &Compiled, frame: &[u8], tables: &MemoryTables, work: &mut Work) -> Verdict {
+    let record = PortRecord {
+        entries: compiled.entries.len() as u32,
+        flags: PortRecord::READY,
+        ..PortRecord::default()
+    };
+    let hook = Hook {
+        direction: FrameDirection::Out,
+        port: 0,
+        record: &record,
+    };
+    decide(frame, &hook, compiled.image.pages(), tables, work)
 }

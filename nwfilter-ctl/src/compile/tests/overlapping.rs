@@ -5,7 +5,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
-use nwfilter_common::{Field, Hook, MemoryTables, PortRecord, SetKey, SetName, Work, decide};
+use nwfilter_common::{Field, SetKey, SetName};
 
 use super::{large::Numbers, *};
 
@@ -179,16 +179,6 @@ fn agrees(rules: &[Instance], layer: TableLayer, v6: bool, frames: u32) -> Compi
 /// Whether an image decides as its list does; the set `high` has the upper half of all IPv4 addresses.
 fn agrees_with_list(compiled: &Compiled, layer: TableLayer, v6: bool, frames: u32) {
     let list = &compiled.lists[&(FrameDirection::Out, layer)];
-    let record = PortRecord {
-        entries: compiled.entries.len() as u32,
-        flags: PortRecord::READY,
-        ..PortRecord::default()
-    };
-    let hook = Hook {
-        direction: FrameDirection::Out,
-        port: 0,
-        record: &record,
-    };
     let upper_half = SetKey {
         prefix: SetKey::BEFORE_ADDRESS + 1,
         form: 4,
@@ -203,13 +193,7 @@ fn agrees_with_list(compiled: &Compiled, layer: TableLayer, v6: bool, frames: u3
         let rule = &list[numbers.next(list.len() as u64) as usize];
         let frame = frame(v6, rule, &mut numbers);
         let mut work = Work::new();
-        let verdict = decide(
-            &frame[..],
-            &hook,
-            compiled.image.pages(),
-            &tables,
-            &mut work,
-        );
+        let verdict = verdict(compiled, &frame, &tables, &mut work);
         let entry = match layer {
             TableLayer::Ethernet => verdict.ethernet,
             TableLayer::Inet => verdict.inet,
