@@ -25,6 +25,16 @@ impl Samples {
         (0..things).map(|thing| self.median(thing)).collect()
     }
 
+    /// Median of what one thing takes beyond the first.
+    pub(crate) fn net(&self, thing: usize) -> f64 {
+        self.median_of(|round| round[thing] - round[0])
+    }
+
+    /// The same of one thing by that of another.
+    pub(crate) fn net_ratio(&self, thing: usize, other: usize) -> f64 {
+        self.median_of(|round| (round[thing] - round[0]) / (round[other] - round[0]))
+    }
+
     /// Median of what a round's measurements come down to. A ratio is one of the same round, because
     /// the clock of the processor may be another in the next.
     pub(crate) fn median_of(&self, value: impl Fn(&[f64]) -> f64) -> f64 {

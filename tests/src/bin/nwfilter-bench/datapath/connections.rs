@@ -39,9 +39,8 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
             Thing::new(Port(0), direction, &frame, true),
             Thing::new(Port(1), direction, &frame, true),
         ])?;
-        let [without, with] =
-            [1, 2].map(|thing| samples.median_of(|round| round[thing] - round[0]));
-        let ratio = samples.median_of(|round| (round[2] - round[0]) / (round[1] - round[0]));
+        let [without, with] = [1, 2].map(|thing| samples.net(thing));
+        let ratio = samples.net_ratio(2, 1);
         writeln!(
             out,
             "| {name} | {without:.0} ns | {with:.0} ns | {ratio:.2} |"

@@ -77,7 +77,6 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
             things.push(Thing::new(Program::ByHand, *direction, frame, *accepted));
         }
         let samples = site.samples(&things)?;
-        let net = |thing: usize| samples.median_of(|round| round[thing] - round[0]);
         let nothing = || String::from("-");
         write!(
             out,
@@ -87,17 +86,15 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
                 Out => "out",
             },
             samples.median(0),
-            by_hand.map_or_else(nothing, |_| format!("{:.0} ns", net(3))),
+            by_hand.map_or_else(nothing, |_| format!("{:.0} ns", samples.net(3))),
         )?;
         for (thing, accepted) in (1..).zip(accepted) {
-            let ratio = by_hand.map(|_| {
-                samples.median_of(|round| (round[thing] - round[0]) / (round[3] - round[0]))
-            });
+            let ratio = by_hand.map(|_| samples.net_ratio(thing, 3));
             first = first.or(ratio);
             write!(
                 out,
                 " {:.0} ns{} | {} | {:.1} |",
-                net(thing),
+                samples.net(thing),
                 if *accepted { "" } else { ", dropped" },
                 ratio.map_or_else(nothing, |ratio| format!("{ratio:.2}")),
                 samples.median_of(|round| round[thing] / round[0])

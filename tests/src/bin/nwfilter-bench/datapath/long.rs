@@ -54,10 +54,6 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
             }
         }
         let samples = site.samples(&things)?;
-        let net = |thing: usize| samples.median_of(|round| round[thing] - round[0]);
-        let by = |thing: usize, other: usize| {
-            samples.median_of(|round| (round[thing] - round[0]) / (round[other] - round[0]))
-        };
         let name = format!("{shape:?}").to_lowercase();
         for (port, (prepared, rules)) in filters.iter().zip(RULES).enumerate() {
             let [tcp, udp, back] = [0, 1, 2].map(|frame| FIRST + frames.len() * port + frame);
@@ -65,16 +61,16 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
             writeln!(
                 out,
                 "| {name} | {rules} | {bytes} B | {:.0} ns | {:.2} | {:.2} | {:.1} | {:.0} ns | {:.0} ns |",
-                net(tcp),
-                by(tcp, FIRST),
-                by(tcp, 1),
+                samples.net(tcp),
+                samples.net_ratio(tcp, FIRST),
+                samples.net_ratio(tcp, 1),
                 samples.median_of(|round| round[tcp] / round[0]),
-                net(udp),
-                net(back),
+                samples.net(udp),
+                samples.net(back),
             )?;
             for (_, limit) in BUDGETS.iter().filter(|(of, _)| *of == rules) {
                 let what = format!("{name}, {rules} rules by 10");
-                budgets += &at_most(*limit, &what, by(tcp, FIRST));
+                budgets += &at_most(*limit, &what, samples.net_ratio(tcp, FIRST));
             }
         }
     }

@@ -44,8 +44,8 @@ pub(super) fn section(ports: &[String]) -> Result<String> {
             };
             Ok(time.as_secs_f64() * 1e9)
         })?;
-        let [one, many] = [1, 2].map(|thing| samples.median_of(|round| round[thing] - round[0]));
-        let ratio = samples.median_of(|round| (round[2] - round[0]) / (round[1] - round[0]));
+        let [one, many] = [1, 2].map(|thing| samples.net(thing));
+        let ratio = samples.net_ratio(2, 1);
         writeln!(out, "| {name} | {one:.0} ns | {many:.0} ns | {ratio:.2} |")?;
         budgets += &at_most(BUDGET, name, ratio);
     }
