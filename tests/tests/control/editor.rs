@@ -4,7 +4,7 @@ use std::fs;
 
 use nwfilter_tests::{need, terminal::Terminal};
 
-use crate::{Host, NEEDS, OWN, UUID, web};
+use crate::{Host, NEEDS, OWN};
 
 #[test]
 fn an_editor_changes_a_filter() {
@@ -12,9 +12,7 @@ fn an_editor_changes_a_filter() {
         return;
     }
     let host = Host::new();
-    let file = host.file("web", &web(UUID, 80));
-    host.json(&["define", &file]);
-    host.bind("vm1", "web");
+    host.bind_web();
     assert!(!host.passes(OWN, 80));
     let edit = |editor: &str| {
         let arguments = ["edit", "web"];
@@ -58,9 +56,7 @@ fn somebody_who_edits_nonsense_is_asked_for_another_try() {
         return;
     }
     let host = Host::new();
-    let file = host.file("web", &web(UUID, 80));
-    host.json(&["define", &file]);
-    host.bind("vm1", "web");
+    host.bind_web();
     let editor = format!("sh {}", host.file("editor", CLUMSY));
     let drafts = host.site.state().join("drafts");
     fs::create_dir(&drafts).unwrap();

@@ -179,9 +179,7 @@ fn what_cannot_be_saved_is_not_done() {
         return;
     }
     let host = Host::new();
-    let file = host.file("web", &web(UUID, 80));
-    host.json(&["define", &file]);
-    host.bind("vm1", "web");
+    host.bind_web();
     let away = host.site.state().join("away");
     for directory in [host.site.filters(), host.site.state().join("bindings")] {
         fs::rename(&directory, &away).unwrap();

@@ -79,6 +79,13 @@ impl Host {
         path.to_str().unwrap().to_owned()
     }
 
+    /// Defines [`web`] for port 80 and binds the VM to it.
+    fn bind_web(&self) {
+        let file = self.file("web", &web(UUID, 80));
+        self.json(&["define", &file]);
+        self.bind("vm1", "web");
+    }
+
     fn bind(&self, port: &str, filter: &str) -> Value {
         let file = self.file("new-binding", &binding_xml(port, MAC, filter, "10.0.0.1"));
         self.json(&["binding-create", &file, "--replace"])["binding"].take()

@@ -88,9 +88,7 @@ fn a_port_that_cannot_be_taken_over_is_the_only_one_to_suffer() {
         return;
     }
     let host = Host::new();
-    let other = binding_xml("vm2", OTHER, "shared", "10.0.0.2");
-    fs::write(host.site.binding("vm2"), other).unwrap();
-    host.start().end(Signal::SIGKILL).unwrap();
+    host.leave_bound(&["vm2"]);
     let link = host.site.pins.join("links/vm2-in");
     fs::remove_file(&link).unwrap();
     fs::create_dir(&link).unwrap();
@@ -111,11 +109,7 @@ fn a_port_that_could_not_be_attached_is_under_its_next_name() {
         return;
     }
     let host = Host::new();
-    for port in ["vm2", "vm3"] {
-        let other = binding_xml(port, OTHER, "shared", "10.0.0.2");
-        fs::write(host.site.binding(port), other).unwrap();
-    }
-    host.start().end(Signal::SIGKILL).unwrap();
+    host.leave_bound(&["vm2", "vm3"]);
     let link = host.site.pins.join("links/vm2-out");
     fs::remove_file(&link).unwrap();
     fs::create_dir(&link).unwrap();
@@ -133,11 +127,7 @@ fn a_port_that_cannot_be_attached_hinders_no_change() {
         return;
     }
     let host = Host::new();
-    for port in ["vm2", "vm3"] {
-        let other = binding_xml(port, OTHER, "shared", "10.0.0.2");
-        fs::write(host.site.binding(port), other).unwrap();
-    }
-    host.start().end(Signal::SIGKILL).unwrap();
+    host.leave_bound(&["vm2", "vm3"]);
     let links = host.site.pins.join("links");
     fs::remove_file(links.join("vm2-out")).unwrap();
     // One is known and not attached any more, the other never was.

@@ -65,6 +65,15 @@ impl Host {
         }
     }
 
+    /// Binds these ports to the second VM's addresses, by a daemon that is gone again.
+    fn leave_bound(&self, ports: &[&str]) {
+        for port in ports {
+            let other = binding_xml(port, OTHER, "shared", "10.0.0.2");
+            fs::write(self.site.binding(port), other).unwrap();
+        }
+        self.start().end(Signal::SIGKILL).unwrap();
+    }
+
     fn start(&self) -> Daemon {
         self.site.start(&self.lan.host).unwrap()
     }
